@@ -1,0 +1,7 @@
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+NB_MODULE(_compiled, m) {
+    m.doc() = "Compiled loops of rectifold; each has a numpy twin in rectifold._kernels.reference.";
+}
