@@ -1,0 +1,125 @@
+"""Train ReLU networks to a proven optimum, and take any ReLU network apart exactly.
+
+Public names are imported when they are first used, so that ``import rectifold`` stays light: scikit-learn, scipy,
+matplotlib, torch and the command's libraries are loaded by the names that need them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rectifold import certify, core, datasets, estimators, geometry, io, plotting, report, training
+    from rectifold._versions import __version__, show_versions
+    from rectifold.certify import Grade, Verdict, verify
+    from rectifold.core.errors import (
+        BackendNotFoundError,
+        CertificateError,
+        ProblemError,
+        RectifoldError,
+        SolverError,
+        UnsupportedNetworkError,
+    )
+    from rectifold.core.network import AffineMap, ReLUNetwork
+    from rectifold.core.problem import ConvexReLUProblem
+    from rectifold.core.result import Proof, Result, Status
+    from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLURegressor
+    from rectifold.io import from_sklearn, from_torch, load, save, to_onnx, to_torch
+    from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
+    from rectifold.training.convex.patterns import all_patterns, sample_patterns
+    from rectifold.training.convex.solve import solve_convex_relu
+
+# Each public name and the module it is imported from at first use.
+_HOMES = {
+    "ConvexReLURegressor": "rectifold.estimators.convex_relu",
+    "ConvexReLUClassifier": "rectifold.estimators.convex_relu",
+    "ConvexReLUProblem": "rectifold.core.problem",
+    "solve_convex_relu": "rectifold.training.convex.solve",
+    "sample_patterns": "rectifold.training.convex.patterns",
+    "all_patterns": "rectifold.training.convex.patterns",
+    "alpha_max": "rectifold.training.convex.alpha_max",
+    "alpha_max_bound": "rectifold.training.convex.alpha_max",
+    "ReLUNetwork": "rectifold.core.network",
+    "AffineMap": "rectifold.core.network",
+    "load": "rectifold.io",
+    "save": "rectifold.io",
+    "from_torch": "rectifold.io",
+    "to_torch": "rectifold.io",
+    "from_sklearn": "rectifold.io",
+    "to_onnx": "rectifold.io",
+    "verify": "rectifold.certify",
+    "Verdict": "rectifold.certify",
+    "Grade": "rectifold.certify",
+    "Result": "rectifold.core.result",
+    "Status": "rectifold.core.result",
+    "Proof": "rectifold.core.result",
+    "RectifoldError": "rectifold.core.errors",
+    "ProblemError": "rectifold.core.errors",
+    "UnsupportedNetworkError": "rectifold.core.errors",
+    "BackendNotFoundError": "rectifold.core.errors",
+    "SolverError": "rectifold.core.errors",
+    "CertificateError": "rectifold.core.errors",
+    "show_versions": "rectifold._versions",
+    "__version__": "rectifold._versions",
+}
+
+_SUBPACKAGES = (
+    "certify", "core", "datasets", "estimators", "geometry", "io", "plotting", "report", "training",
+)  # fmt: skip
+
+__all__ = [
+    "ConvexReLURegressor",
+    "ConvexReLUClassifier",
+    "ConvexReLUProblem",
+    "solve_convex_relu",
+    "sample_patterns",
+    "all_patterns",
+    "alpha_max",
+    "alpha_max_bound",
+    "ReLUNetwork",
+    "AffineMap",
+    "load",
+    "save",
+    "from_torch",
+    "to_torch",
+    "from_sklearn",
+    "to_onnx",
+    "verify",
+    "Verdict",
+    "Grade",
+    "Result",
+    "Status",
+    "Proof",
+    "RectifoldError",
+    "ProblemError",
+    "UnsupportedNetworkError",
+    "BackendNotFoundError",
+    "SolverError",
+    "CertificateError",
+    "show_versions",
+    "__version__",
+    "certify",
+    "core",
+    "datasets",
+    "estimators",
+    "geometry",
+    "io",
+    "plotting",
+    "report",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBPACKAGES:
+        return import_module(f"rectifold.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rectifold' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
