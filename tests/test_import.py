@@ -11,9 +11,10 @@ import pytest
 import rectifold as rf
 from rectifold import _versions
 
-HEAVY = (
-    "clarabel cvxpy cyclopts highspy jinja2 joblib matplotlib onnx pandas polars pooch pyarrow rich scipy sklearn torch"
-).split()
+HEAVY = [
+    *["clarabel", "cvxpy", "cyclopts", "highspy", "jinja2", "joblib", "matplotlib", "onnx", "pandas", "polars"],
+    *["pooch", "pyarrow", "rich", "scipy", "sklearn", "torch"],
+]
 
 
 def loaded_after(statement: str) -> set[str]:

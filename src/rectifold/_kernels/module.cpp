@@ -1,7 +1,10 @@
 #include <nanobind/nanobind.h>
 
+#include "arrangement.hpp"
+
 namespace nb = nanobind;
 
 NB_MODULE(_compiled, m) {
     m.doc() = "Compiled loops of rectifold; each has a numpy twin in rectifold._kernels.reference.";
+    rectifold::bind_arrangement(m);
 }

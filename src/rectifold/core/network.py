@@ -143,8 +143,8 @@ class ReLUNetwork:
         """
         points, single = as_points(X, self.n_inputs)
         hidden = points
-        for _, hidden in self._walk(points):
-            pass
+        for _, activations in self._walk(points):
+            hidden = activations
         values: Array = hidden @ self._weights[-1].T + self._biases[-1]
         return values[0] if single else values
 
@@ -195,17 +195,18 @@ class ReLUNetwork:
         """
         bits = np.asarray(pattern)
         if bits.dtype != np.bool_ or bits.shape != (self.n_neurons,):
-            raise ProblemError(f"pattern must be a bool array of shape ({self.n_neurons},), got {bits.dtype} {bits.shape}")
+            raise ProblemError(f"pattern must be bool of shape ({self.n_neurons},), got {bits.dtype} {bits.shape}")
         matrix, offset = np.eye(self.n_inputs), np.zeros(self.n_inputs)
         start = 0
-        for weight, bias, (lo, hi), kinked in zip(self._weights, self._biases, self._slopes, self._kinked, strict=False):
+        for i, (lo, hi) in enumerate(self._slopes):
+            kinked = self._kinked[i]
             on = np.ones(kinked.shape[0], dtype=bool)
             stop = start + int(np.count_nonzero(kinked))
             on[kinked] = bits[start:stop]
             start = stop
             slope = np.where(on, hi, lo)
-            matrix = slope[:, None] * (weight @ matrix)
-            offset = slope * (weight @ offset + bias)
+            matrix = slope[:, None] * (self._weights[i] @ matrix)
+            offset = slope * (self._weights[i] @ offset + self._biases[i])
         return AffineMap(self._weights[-1] @ matrix, self._weights[-1] @ offset + self._biases[-1])
 
     def digest(self) -> str:
@@ -263,8 +264,9 @@ def _check_layers(weights: list[Any], biases: list[Any]) -> tuple[tuple[Array, .
     for i, (matrix, vector) in enumerate(zip(matrices, vectors, strict=True)):
         if vector.shape[0] != matrix.shape[0]:
             raise ProblemError(f"biases[{i}] has shape {vector.shape}, but weights[{i}] has shape {matrix.shape}")
-        if i > 0 and matrix.shape[1] != matrices[i - 1].shape[0]:
-            raise ProblemError(f"weights[{i}] has shape {matrix.shape}, but layer {i - 1} has {matrices[i - 1].shape[0]} units")
+        below = matrices[i - 1].shape[0]
+        if i > 0 and matrix.shape[1] != below:
+            raise ProblemError(f"weights[{i}] has shape {matrix.shape}, but layer {i - 1} has {below} units")
     if matrices[0].shape[1] == 0 or matrices[-1].shape[0] == 0:
         raise ProblemError("a network needs at least one input and one output")
     return tuple(map(read_only, matrices)), tuple(map(read_only, vectors))

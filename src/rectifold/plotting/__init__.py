@@ -1,0 +1,9 @@
+"""Displays in scikit-learn's manner: ``from_estimator``, ``plot``, and the artists as attributes."""
+
+from rectifold.plotting.folds import FoldDisplay
+from rectifold.plotting.neurons import NeuronDisplay
+from rectifold.plotting.path import PathDisplay
+from rectifold.plotting.prediction import PredictionDisplay
+from rectifold.plotting.trace import TraceDisplay
+
+__all__ = ["FoldDisplay", "NeuronDisplay", "PathDisplay", "PredictionDisplay", "TraceDisplay"]

@@ -1,0 +1,1 @@
+"""Benchmarks: one file a question, the peers beside rectifold (see README.md)."""

@@ -1,0 +1,280 @@
+"""Newton's method on the face of active blocks and tight rows: the last digits, and the stationary points of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from rectifold.training.convex.blocks import BlockProgram
+
+Array = NDArray[np.float64]
+Bits = NDArray[np.bool_]
+
+_RANK_TOL = 1e-10
+_DECREMENT_TOL = 1e-15
+
+
+@dataclass
+class Face:
+    """Active blocks with the rows ``x_i'w_b = 0`` they are held on.
+
+    Attributes
+    ----------
+    program : BlockProgram
+        One block per active neuron; ``program.patterns`` says on which side the rows that are not tight lie.
+    w : ndarray, shape (B, d)
+    intercept : float
+    tight : ndarray of bool, shape (B, n)
+    """
+
+    program: BlockProgram
+    w: Array
+    intercept: float
+    tight: Bits
+
+    def objective(self) -> float:
+        """Return the objective at the point."""
+        return self.program.objective(self.w, self.intercept)
+
+    def keep(self, blocks: Bits) -> Face:
+        """Return the face with only some of the blocks."""
+        index = np.flatnonzero(blocks)
+        return Face(self.program.subset(index), self.w[index], self.intercept, self.tight[index])
+
+
+def newton_on_face(
+    face: Face,
+    *,
+    crossing: bool,
+    max_iter: int = 60,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> tuple[Face, bool]:
+    """Minimise over the face, adding rows that are met and dropping rows whose multiplier has the wrong sign.
+
+    Without ``crossing`` the cones are constraints and the multipliers of tight rows must be non-negative: an
+    active-set method for the program on these blocks. With ``crossing`` a neuron may pass into the neighbouring
+    cell, the multipliers must also obey the Clarke condition ``rho_i <= max(0, -s theta_i)``, and the end is a
+    stationary point of the network. The objective never rises.
+
+    Parameters
+    ----------
+    face : Face
+    crossing : bool
+    max_iter : int
+        Newton steps; each costs ``O(n k^2 + k^3)`` for k free unknowns.
+    should_stop : callable
+
+    Returns
+    -------
+    face : Face
+    converged : bool
+        Whether the conditions above hold to rounding.
+
+    References
+    ----------
+    Mishkin and Pilanci (2023), section 3.5 of whose sensitivity analysis this is the system.
+    """
+    for _ in range(max_iter):
+        if len(face.w) == 0:
+            return face, True
+        if should_stop():
+            return face, False
+        system = _FaceSystem(face)
+        dw, dc, decrement = system.direction()
+        if decrement <= _DECREMENT_TOL * max(abs(face.objective()), 1e-300):
+            released = _release(face, crossing)
+            if released is None:
+                return face, True
+            face = released
+            continue
+        moved = _cross_line(face, dw, dc) if crossing else _cone_line(face, dw, dc)
+        if moved is None:
+            released = _release(face, crossing)
+            return (face, True) if released is None else (released, False)
+        face = moved
+    return face, False
+
+
+class _FaceSystem:
+    """The Newton system in coordinates of the null spaces of the tight rows."""
+
+    def __init__(self, face: Face) -> None:
+        self.face = face
+        program = face.program
+        self.bases = [_null_basis(program.X, rows) for rows in face.tight]
+        self.sizes = np.array([basis.shape[1] for basis in self.bases])
+        self.fit = program.fit(face.w, face.intercept)
+        self.theta = program.theta(self.fit)
+
+    def direction(self) -> tuple[Array, float, float]:
+        """Return (dw, dc, decrement): the Newton step and twice its predicted decrease."""
+        face, program = self.face, self.face.program
+        ends = np.cumsum(self.sizes)
+        size = int(ends[-1]) if len(ends) else 0
+        n_columns = size + program.fit_intercept
+        columns = np.empty((len(program.X), n_columns))
+        gradient = np.zeros(n_columns)
+        norms = np.linalg.norm(face.w, axis=1)
+        correlations = program.correlations(self.theta)
+        for b, basis in enumerate(self.bases):
+            part = slice(int(ends[b] - self.sizes[b]), int(ends[b]))
+            columns[:, part] = (program.X @ basis) * program.mask[b][:, None]
+            gradient[part] = basis.T @ (program.alpha * face.w[b] / norms[b] - correlations[b])
+        if program.fit_intercept:
+            columns[:, size] = 1.0
+            gradient[size] = -self.theta.sum()
+        step = -_solve_positive(self._hessian(columns, ends, norms), gradient)
+        dw = np.array([basis @ step[int(e - k) : int(e)] for basis, e, k in zip(self.bases, ends, self.sizes, strict=True)])
+        return dw, float(step[size]) if program.fit_intercept else 0.0, float(-gradient @ step)
+
+    def _hessian(self, columns: Array, ends: NDArray[np.int64], norms: Array) -> Array:
+        program = self.face.program
+        weighted = columns * np.sqrt(program.curvature(self.fit))[:, None]
+        hessian = weighted.T @ weighted
+        for b, basis in enumerate(self.bases):
+            part = slice(int(ends[b] - self.sizes[b]), int(ends[b]))
+            unit = basis.T @ (self.face.w[b] / norms[b])
+            hessian[part, part] += program.alpha / norms[b] * (np.eye(len(unit)) - np.outer(unit, unit))
+        return np.asarray(hessian)
+
+
+def _solve_positive(matrix: Array, rhs: Array) -> Array:
+    jitter = 1e-14 * max(float(np.trace(matrix)) / len(matrix), 1e-300)
+    diagonal = np.diag_indices_from(matrix)
+    for _ in range(12):
+        matrix[diagonal] += jitter
+        try:
+            return np.asarray(cho_solve(cho_factor(matrix, lower=True, check_finite=False), rhs, check_finite=False))
+        except np.linalg.LinAlgError:
+            jitter *= 30
+    return rhs / matrix[diagonal]
+
+
+def _null_basis(X: Array, rows: Bits) -> Array:
+    tight = X[rows]
+    if len(tight) == 0:
+        return np.eye(X.shape[1])
+    tight = tight / np.maximum(np.linalg.norm(tight, axis=1, keepdims=True), 1e-300)
+    _, s, vt = np.linalg.svd(tight, full_matrices=True)
+    rank = int((s > _RANK_TOL * max(s[0], 1e-300)).sum())
+    return np.asarray(vt[rank:].T)
+
+
+def _cone_line(face: Face, dw: Array, dc: float) -> Face | None:
+    """Step to the Newton point or the first row met; None if no progress is possible."""
+    program = face.program
+    slack, change = program.slacks(face.w), program.slacks(dw)
+    scale = np.linalg.norm(face.w, axis=1)[:, None] * np.linalg.norm(program.X, axis=1)
+    falling = (change < -1e-14 * scale) & ~face.tight
+    ratio = np.full(slack.shape, np.inf)
+    ratio[falling] = np.maximum(slack[falling], 0.0) / -change[falling]
+    collapse = -np.einsum("bd,bd->b", face.w, dw) / np.maximum(np.einsum("bd,bd->b", face.w, face.w), 1e-300)
+    is_ray = np.linalg.norm(dw + collapse[:, None] * face.w, axis=1) <= 1e-9 * np.linalg.norm(dw, axis=1)
+    vanish = np.where(is_ray & (collapse > 0), 1.0 / np.maximum(collapse, 1e-300), np.inf)
+    t_row, t_block = float(ratio.min(initial=np.inf)), float(vanish.min(initial=np.inf))
+    if t_block <= min(t_row, 1.0):
+        moved = Face(program, face.w + t_block * dw, face.intercept + t_block * dc, face.tight)
+        return moved.keep(vanish > t_block)
+    t, value = min(1.0, t_row), face.objective()
+    at_row = t_row <= 1.0
+    while program.objective(face.w + t * dw, face.intercept + t * dc) > value * (1 + 1e-15):
+        t, at_row = 0.5 * t, False
+        if t < 1e-9:
+            return None
+    tight = face.tight | (ratio <= t * (1 + 1e-12)) if at_row else face.tight
+    return Face(program, face.w + t * dw, face.intercept + t * dc, tight)
+
+
+def _cross_line(face: Face, dw: Array, dc: float) -> Face | None:
+    """Descend along the step through the cells, holding each neuron where a kink stops it; None without progress."""
+    current, start = face, face.objective()
+    moving = np.ones(len(face.w), dtype=bool)
+    for _ in range(len(face.w)):
+        step = np.where(moving[:, None], dw, 0.0)
+        line = _Line(current, step, dc)
+        t, rows = line.search()
+        if t == 0.0:
+            break
+        tight = current.tight | rows
+        w = current.w + t * step
+        current = Face(_with_patterns(current.program, w, tight), w, current.intercept + t * dc, tight)
+        if not rows.any():
+            break
+        moving &= ~rows.any(axis=1)
+    return current if current.objective() < start else None
+
+
+class _Line:
+    """The objective of the network along a segment: piecewise smooth, its kinks where pre-activations change sign."""
+
+    def __init__(self, face: Face, dw: Array, dc: float) -> None:
+        self.face, self.dw, self.dc = face, dw, dc
+        self.u0, self.u1 = face.w @ face.program.X.T, dw @ face.program.X.T
+        self.u0[face.tight] = 0.0
+        self.u1[face.tight] = 0.0
+        self.signs = face.program.signs[:, None]
+
+    def slope(self, t: float) -> float:
+        """Return the derivative just after t."""
+        program = self.face.program
+        u = self.u0 + t * self.u1
+        on = (u > 0) | ((u == 0) & (self.u1 > 0))
+        fit = (self.signs * np.where(on, u, 0.0)).sum(axis=0) + self.face.intercept + t * self.dc
+        change = (self.signs * np.where(on, self.u1, 0.0)).sum(axis=0) + self.dc
+        w = self.face.w + t * self.dw
+        norms = np.maximum(np.linalg.norm(w, axis=1), 1e-300)
+        return float(-program.theta(fit) @ change + program.alpha * (np.einsum("bd,bd->b", w, self.dw) / norms).sum())
+
+    def search(self) -> tuple[float, Bits]:
+        """Return the step at which the slope changes sign and the rows whose kink it sits on."""
+        none = np.zeros_like(self.face.tight)
+        if self.slope(0.0) >= 0:
+            return 0.0, none
+        lo, hi = 0.0, 1.0
+        if self.slope(1.0) <= 0:
+            return 1.0, none
+        for _ in range(60):
+            mid = 0.5 * (lo + hi)
+            if mid in (lo, hi) or hi - lo <= 1e-15 * hi:
+                break
+            lo, hi = (mid, hi) if self.slope(mid) < 0 else (lo, mid)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            breaks = np.where(self.u1 != 0, -self.u0 / self.u1, np.inf)
+        rows = np.abs(breaks - hi) <= 1e-12 * hi
+        return hi, rows
+
+
+def _with_patterns(program: BlockProgram, w: Array, tight: Bits) -> BlockProgram:
+    patterns = np.where(tight, program.patterns, w @ program.X.T > 0)
+    return BlockProgram(program.problem, patterns, program.signs)
+
+
+def _release(face: Face, crossing: bool) -> Face | None:
+    """Drop the tight row with the worst multiplier of every block; None if all multipliers are right."""
+    program = face.program
+    theta = program.theta(program.fit(face.w, face.intercept))
+    correlations = program.correlations(theta)
+    tight, patterns, changed = face.tight.copy(), program.patterns.copy(), False
+    for b in np.flatnonzero(face.tight.any(axis=1)):
+        rows = np.flatnonzero(face.tight[b])
+        rho = _multipliers(program, face.w[b], correlations[b], b, rows)
+        size = program.alpha / np.maximum(np.linalg.norm(program.X[rows], axis=1), 1e-300)
+        limit = np.maximum(0.0, -program.signs[b] * theta[rows]) if crossing else np.full(len(rows), np.inf)
+        excess = np.maximum(-rho, rho - limit) / size
+        worst = int(excess.argmax())
+        if excess[worst] > 1e-9:
+            row = rows[worst]
+            tight[b, row] = False
+            patterns[b, row] ^= bool(rho[worst] > limit[worst])
+            changed = True
+    return Face(BlockProgram(program.problem, patterns, program.signs), face.w, face.intercept, tight) if changed else None
+
+
+def _multipliers(program: BlockProgram, w: Array, correlation: Array, b: int, rows: NDArray[np.intp]) -> Array:
+    matrix = (program.X[rows] * program.orientation[b, rows][:, None]).T
+    target = program.alpha * w / np.linalg.norm(w) - correlation
+    return np.asarray(np.linalg.lstsq(matrix, target, rcond=_RANK_TOL)[0])

@@ -1,0 +1,226 @@
+"""The program on given patterns: interior-point solves on a working set of blocks, polished and priced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifold.core.problem import ConvexReLUProblem
+from rectifold.geometry.cones import ConeProjector
+from rectifold.training.convex.blocks import BlockProgram
+from rectifold.training.convex.face_newton import Face, newton_on_face
+from rectifold.training.convex.interior_point import InteriorPoint, solve_interior_point, starting_point
+
+Array = NDArray[np.float64]
+Bits = NDArray[np.bool_]
+
+
+@dataclass
+class BlockSolution:
+    """A feasible point of the program on given patterns with the dual bound that belongs to it.
+
+    Attributes
+    ----------
+    program : BlockProgram
+        The active blocks.
+    w : ndarray, shape (B, d)
+    intercept : float
+    theta : ndarray, shape (n,)
+    tight : ndarray of bool, shape (B, n)
+        Rows with ``x_i'w_b = 0``.
+    objective, bound : float
+        Of the program on all the given patterns.
+    largest : float
+        ``max_b ||Proj_{K_b}(Z_b' theta)||``, or alpha where that is not exceeded.
+    iterations, rounds : int
+    """
+
+    program: BlockProgram
+    w: Array
+    intercept: float
+    theta: Array
+    tight: Bits
+    objective: float
+    bound: float
+    largest: float
+    iterations: int
+    rounds: int
+
+    @property
+    def relative_gap(self) -> float:
+        """``(objective - bound) / objective``."""
+        return max(self.objective - self.bound, 0.0) / self.objective if self.objective > 0 else 0.0
+
+
+def solve_on_patterns(
+    problem: ConvexReLUProblem,
+    patterns: Bits,
+    interior: Array,
+    *,
+    tol: float = 1e-6,
+    max_rounds: int = 30,
+    max_iter: int = 100,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_round: Callable[[BlockSolution], None] = lambda solution: None,
+) -> BlockSolution:
+    """Minimise over networks whose neurons have the given activation patterns, one output.
+
+    Parameters
+    ----------
+    problem : ConvexReLUProblem
+    patterns : ndarray of bool, shape (P, n)
+        Over the rows of ``problem.design``.
+    interior : ndarray, shape (P, d)
+        Strictly interior points of the patterns' cones.
+    tol : float
+        Relative duality gap, true for this set of patterns.
+
+    Notes
+    -----
+    A round solves on a working set of ``O(sqrt(n) + active)`` blocks by `solve_interior_point`, moves to the face that
+    it identifies, and projects ``Z_b' theta`` on the cones of all 2 P blocks to find the gap and the blocks to add.
+    """
+    search = _Search(problem, patterns, interior, tol)
+    best = search.null_solution()
+    scores = search.scores(best.theta, exact=True)
+    if scores.max(initial=0.0) <= problem.alpha * (1 + 1e-12):
+        return best
+    working = np.argsort(-scores, kind="stable")[: search.initial_size]
+    accuracy = max(tol, 1e-3)
+    for rounds in range(1, max_rounds + 1):
+        point, iterations = search.interior_point(working, 0.2 * accuracy, max_iter, should_stop)
+        solution = search.finish(working, point, accuracy)
+        solution.iterations, solution.rounds = best.iterations + iterations, rounds
+        scores = search.evaluate(solution)
+        solution.bound = max(solution.bound, best.bound)
+        best = solution if solution.objective <= best.objective else _with_bound(best, solution)
+        on_round(best)
+        if best.relative_gap <= tol or should_stop():
+            break
+        working, accuracy = search.next_working_set(working, point, scores, accuracy)
+    return best
+
+
+def _with_bound(best: BlockSolution, other: BlockSolution) -> BlockSolution:
+    best.bound, best.iterations, best.rounds = other.bound, other.iterations, other.rounds
+    return best
+
+
+class _Search:
+    """What the rounds share: the blocks, their projections and the sizes of working sets."""
+
+    def __init__(self, problem: ConvexReLUProblem, patterns: Bits, interior: Array, tol: float) -> None:
+        self.problem, self.patterns, self.interior, self.tol = problem, patterns, interior, tol
+        self.n_patterns = len(patterns)
+        self.projector = ConeProjector(problem.design, patterns)
+        self.initial_size = int(2 * np.sqrt(len(problem.design))) + 20
+
+    def null_solution(self) -> BlockSolution:
+        problem = self.problem
+        program = self.blocks(np.empty(0, dtype=np.intp))
+        theta = problem.null_theta[:, 0]
+        bound = -np.inf
+        empty = np.empty((0, problem.design.shape[1]))
+        tight = np.empty((0, len(problem.design)), dtype=bool)
+        value = problem.null_value
+        solution = BlockSolution(
+            program, empty, float(problem.null_intercept[0]), theta, tight, value, bound, np.inf, 0, 0
+        )
+        self.evaluate(solution)
+        return solution
+
+    def blocks(self, index: NDArray[np.intp]) -> BlockProgram:
+        signs = np.where(index < self.n_patterns, 1.0, -1.0)
+        return BlockProgram(self.problem, self.patterns[index % self.n_patterns], signs)
+
+    def scores(self, theta: Array, *, exact: bool = False) -> Array:
+        """Return ``||Proj_{K_b}(Z_b' theta)||`` of all 2 P blocks; values up to alpha may be upper bounds."""
+        positive, negative = self.projector.price(theta, -np.inf if exact else self.problem.alpha)
+        return np.concatenate([positive, negative])
+
+    def interior_point(
+        self, working: NDArray[np.intp], gap_tol: float, max_iter: int, should_stop: Callable[[], bool]
+    ) -> tuple[InteriorPoint, int]:
+        program = self.blocks(working)
+        start = starting_point(program, self.interior[working % self.n_patterns])
+        return solve_interior_point(program, start, gap_tol=gap_tol, max_iter=max_iter, should_stop=should_stop)
+
+    def finish(self, working: NDArray[np.intp], point: InteriorPoint, accuracy: float) -> BlockSolution:
+        """Return the iterate, or the point of the face it points to if that is better."""
+        program = self.blocks(working)
+        raw = Face(program, point.w, point.intercept, np.zeros_like(program.patterns))
+        best = raw
+        if accuracy <= 1e-2:
+            face = identify_face(program, point)
+            if face is not None:
+                polished, _ = newton_on_face(face, crossing=False)
+                if polished.objective() <= raw.objective():
+                    best = polished
+        theta = best.program.theta(best.program.fit(best.w, best.intercept))
+        objective = best.objective()
+        return BlockSolution(
+            best.program, best.w, best.intercept, theta, best.tight, objective, -np.inf, np.inf, 0, 0
+        )
+
+    def evaluate(self, solution: BlockSolution) -> Array:
+        """Fill in the dual bound of the solution's residual and return the scores of all blocks."""
+        problem, loss = self.problem, self.problem.loss
+        theta = solution.theta[:, None]
+        if problem.fit_intercept:
+            theta = loss.to_domain(theta, problem.targets, problem.weights)
+        scores = self.scores(theta[:, 0])
+        solution.largest = max(float(scores.max(initial=0.0)), problem.alpha)
+        t = loss.best_scale(theta, problem.targets, problem.weights, problem.alpha / solution.largest)
+        solution.bound = loss.dual_value(t * theta, problem.targets, problem.weights)
+        return scores
+
+    def next_working_set(
+        self, working: NDArray[np.intp], point: InteriorPoint, scores: Array, accuracy: float
+    ) -> tuple[NDArray[np.intp], float]:
+        norms = np.linalg.norm(point.w, axis=1)
+        kept = working[norms > 1e-4 * norms.max(initial=0.0)]
+        limit = self.problem.alpha * (1 + 0.1 * self.tol)
+        violators = np.setdiff1d(np.flatnonzero(scores > limit), working)
+        violators = violators[np.argsort(-scores[violators], kind="stable")][: max(self.initial_size, len(kept))]
+        if len(violators) == 0:
+            return working, max(accuracy * 1e-2, 1e-10)
+        return np.concatenate([kept, violators]), max(accuracy * 1e-1, min(self.tol, 1e-6))
+
+
+def identify_face(program: BlockProgram, point: InteriorPoint) -> Face | None:
+    """Read the active blocks and tight rows off an interior point: of each complementary pair the larger one."""
+    norms = np.linalg.norm(point.w, axis=1)
+    total = norms.sum()
+    if total == 0:
+        return None
+    active = norms / total > 1.0 - np.linalg.norm(point.q, axis=1) / program.alpha
+    if not active.any():
+        return None
+    rows = np.maximum(np.linalg.norm(program.X, axis=1), 1e-300)
+    relative_slack = point.slack[active] / (norms[active][:, None] * rows)
+    tight = relative_slack < point.rho[active] * rows / program.alpha
+    sub = program.subset(np.flatnonzero(active))
+    w = _onto_rows(sub.X, point.w[active], tight)
+    nonzero = np.linalg.norm(w, axis=1) > 1e-12 * norms[active]
+    face = Face(sub, w, point.intercept, tight).keep(nonzero)
+    return _strictly_inside(face)
+
+
+def _onto_rows(X: Array, w: Array, tight: Bits) -> Array:
+    out = w.copy()
+    for b, rows in enumerate(tight):
+        if rows.any():
+            normals = X[rows]
+            out[b] -= np.linalg.lstsq(normals, normals @ w[b], rcond=1e-10)[0]
+    return out
+
+
+def _strictly_inside(face: Face) -> Face | None:
+    """Drop blocks that the projection on their tight rows has pushed out of their cones."""
+    slack = face.program.slacks(face.w)
+    scale = np.linalg.norm(face.w, axis=1)[:, None] * np.linalg.norm(face.program.X, axis=1)
+    inside = ~np.any((slack < -1e-9 * scale) & ~face.tight, axis=1)
+    return face.keep(inside) if inside.any() else None
