@@ -1,7 +1,7 @@
 """The fixed instances every timing here speaks of, checked once against the figures printed for them.
 
 Convention: ``P = 1/2 ||Z w - y||^2 + lam * sum_b ||w_b||`` without an output intercept on the matrix as given
-(``hidden_bias=False``; a ones column is part of ``X``); rectifold's ``alpha`` is ``lam / n`` and its objective ``P / n``.
+(``hidden_bias=False``; a ones column is part of ``X``); rectifold's ``alpha`` is ``lam / n``, its objective ``P / n``.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Adapters to the peers: each module has ``prepare`` (untimed) and ``solve`` (timed); ``rearm`` and ``finish`` are optional."""
+"""Adapters to the peers: ``prepare`` is untimed, ``solve`` timed; ``rearm`` and ``finish`` are untimed and optional."""

@@ -1,9 +1,10 @@
 """adelie's block coordinate descent with one linear constraint ``A_b w_b >= 0`` a group.
 
-adelie minimises ``1/2 sum_i (1/n)(y_i - f_i)^2 + lmda sum_g omega_g ||w_g||``: ``lmda = lam / n``, ``omega = 1`` (its default
-is the root of the group size). Its constraint is ``lower <= A x <= upper`` on dense, row-major ``A``; building the constraint
-objects is not timed (they are rebuilt for each run: they keep their multipliers). Swept: its tolerance, with the
-constraint's own tolerances at their defaults and tightened, on the explicit matrix and on its own ``convex_relu`` matrix.
+adelie minimises ``1/2 sum_i (1/n)(y_i - f_i)^2 + lmda sum_g omega_g ||w_g||``: ``lmda = lam / n``, ``omega = 1`` (its
+default is the root of the group size). Its constraint is ``lower <= A x <= upper`` on dense, row-major ``A``; building
+the constraint objects is not timed (they are rebuilt for each run: they keep their multipliers). Swept: its tolerance,
+with the constraint's own tolerances at their defaults and tightened. The explicit matrix is used: its own lazy
+``convex_relu`` matrix took the same time to within 3 % on breast and diabetes.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The same program in cvxpy, solved by Clarabel.
 
-The problem is built and compiled once (a solve with one iteration, not timed); the timed call is ``solve`` on the compiled
-problem, Clarabel's own ``solve_time`` stands beside it. ``warm_start=False``: with cvxpy's default the second solve would
-update the first solver object and silently keep its iteration limit.
+The problem is built and compiled once (a solve with one iteration, not timed); the timed call is ``solve`` on the
+compiled problem, Clarabel's own ``solve_time`` stands beside it. ``warm_start=False``: with cvxpy's default the second
+solve would update the first solver object and silently keep its iteration limit.
 """
 
 from __future__ import annotations

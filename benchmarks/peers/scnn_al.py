@@ -1,9 +1,9 @@
 """pyscnn's augmented Lagrangian for the cone-constrained program.
 
 scnn minimises ``1/(2 n C) ||.||^2 + lam' sum ||.||``: ``lam' = lam / n`` for one output. Its traps, avoided here:
-``unitize_data=True`` (the default) rescales the columns and so changes the problem; float32 is the default; the solver's
-``delta`` argument is ignored (always 1000); ``max_primal_iters`` caps the total and is lifted, so that the tolerance
-decides; its patterns may come back in another order and are matched by their gates.
+``unitize_data=True`` (the default) rescales the columns and so changes the problem; float32 is the default; the
+solver's ``delta`` argument is ignored (always 1000); ``max_primal_iters`` caps the total and is lifted, so that the
+tolerance decides; its patterns may come back in another order and are matched by their gates.
 """
 
 from __future__ import annotations

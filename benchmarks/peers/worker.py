@@ -1,4 +1,6 @@
-"""Time one solver at one setting on one instance, in this process: ``python -m benchmarks.peers.worker SOLVER NAME SETTING OUT REPEATS``.
+"""Time one solver at one setting on one instance, in this process.
+
+    python -m benchmarks.peers.worker SOLVER NAME SETTING OUT REPEATS
 
 REPEATS runs (one if it takes over 10 s), the cap in CPU seconds is kept by the kernel's profiling timer, which ends the
 process: what was measured before it is already on disk. Scoring is not timed.

@@ -151,3 +151,13 @@ def test_path_is_drawn_in_order_of_alpha():
     np.testing.assert_allclose(display.axes_[2].lines[1].get_ydata(), [0.5, 0.1])
     with pytest.raises(ProblemError, match="one length"):
         PathDisplay([1.0], [1.0, 2.0], [1], [1.0])
+
+
+def test_names_from_the_data_are_no_formulas_and_not_endless(network, X):
+    names = ["price $ of $ x_", "n" * 100]
+    display = FoldDisplay(network, X, [0, 1], feature_names=names, output_label="a $\\frac$ b").plot()
+    display.figure_.canvas.draw()
+    assert display.axes_[0].get_xlabel() == r"price \$ of \$ x_"
+    assert len(display.axes_[1].get_xlabel()) < 30
+    neurons = NeuronDisplay.from_network(network, feature_names=names)
+    neurons.figure_.canvas.draw()

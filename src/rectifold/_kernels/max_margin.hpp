@@ -30,7 +30,8 @@ inline double normalize(double* v, std::size_t n) {
 
 class MaxMargin {
 public:
-    explicit MaxMargin(std::size_t dim) : dim_(dim), lifted_(dim + 1), column_(dim + 1), residual_(dim + 1), trial_(dim), best_(dim) {}
+    explicit MaxMargin(std::size_t dim)
+        : dim_(dim), lifted_(dim + 1), column_(dim + 1), residual_(dim + 1), trial_(dim), best_(dim) {}
 
     // Stops once the margin reached is at least `accuracy` times its upper bound, or the bound is at most `floor`.
     void solve(const double* rows, const std::uint8_t* positive, std::size_t n, double accuracy, double floor) {
@@ -112,15 +113,13 @@ private:
             std::size_t blocking = count;
             for (std::size_t j = 0; j < count; ++j)
                 if (next[j] <= 0.0) {
-                    const double ratio = weight_[j] / (weight_[j] - next[j]);
-                    if (blocking == count || ratio < step) step = std::max(ratio, 0.0), blocking = j;
+                    const double gap = weight_[j] - next[j], ratio = gap > 0.0 ? weight_[j] / gap : 0.0;
+                    if (blocking == count || ratio < step) step = ratio, blocking = j;
                 }
             if (blocking == count) {
                 weight_ = std::move(next);
                 return;
             }
-            // A row that has just entered with a non-positive weight would leave at once: rounding, so let it go.
-            if (!(step >= 0.0)) step = 0.0;
             for (std::size_t j = 0; j < count; ++j) weight_[j] += step * (next[j] - weight_[j]);
             remove(blocking);
         }

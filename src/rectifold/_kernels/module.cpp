@@ -1,10 +1,12 @@
 #include <nanobind/nanobind.h>
 
 #include "arrangement.hpp"
+#include "cone_bindings.hpp"
 
 namespace nb = nanobind;
 
 NB_MODULE(_compiled, m) {
     m.doc() = "Compiled loops of rectifold; each has a numpy twin in rectifold._kernels.reference.";
     rectifold::bind_arrangement(m);
+    rectifold::cone::bind_cone_projection(m);
 }

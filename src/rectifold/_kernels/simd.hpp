@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
+#include <vector>
 
 #if defined(__GNUC__) && !defined(RECTIFOLD_PLAIN_VECTORS)
 #define RECTIFOLD_VECTOR_EXTENSIONS 1
@@ -91,27 +93,30 @@ RECTIFOLD_INLINE Doubles load(const double* p) { return load_as<Doubles>(p); }
 RECTIFOLD_INLINE Floats load(const float* p) { return load_as<Floats>(p); }
 template <class V, class T> RECTIFOLD_INLINE void store(T* p, V v) { std::memcpy(p, &v, sizeof v); }
 
-template <class V, class T> RECTIFOLD_INLINE V splat_as(T x) {
-    T lanes[sizeof(V) / sizeof(T)];
-    for (T& lane : lanes) lane = x;
-    return load_as<V>(lanes);
-}
 #if RECTIFOLD_VECTOR_EXTENSIONS
 RECTIFOLD_INLINE Doubles splat(double x) { return Doubles{x, x, x, x, x, x, x, x}; }
 RECTIFOLD_INLINE Floats splat(float x) { return Floats{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 RECTIFOLD_INLINE Ints splat(std::int32_t x) { return Ints{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 #else
-inline Doubles splat(double x) { return splat_as<Doubles>(x); }
-inline Floats splat(float x) { return splat_as<Floats>(x); }
-inline Ints splat(std::int32_t x) { return splat_as<Ints>(x); }
+template <class T, int N> inline Vector<T, N> fill(T x) {
+    Vector<T, N> v;
+    for (T& lane : v.lane) lane = x;
+    return v;
+}
+inline Doubles splat(double x) { return fill<double, kDoubles>(x); }
+inline Floats splat(float x) { return fill<float, kFloats>(x); }
+inline Ints splat(std::int32_t x) { return fill<std::int32_t, kFloats>(x); }
 #endif
 
 // Lengths below are multiples of the vector width: callers pad with zeros.
 
 RECTIFOLD_INLINE double dot(const double* a, const double* b, int length) {
-    Doubles s = splat(0.0);
-    for (int i = 0; i < length; i += kDoubles) s += load(a + i) * load(b + i);
-    return sum(s);
+    Doubles s[4] = {splat(0.0), splat(0.0), splat(0.0), splat(0.0)};
+    int i = 0;
+    for (; i + 4 * kDoubles <= length; i += 4 * kDoubles)
+        for (int u = 0; u < 4; ++u) s[u] += load(a + i + u * kDoubles) * load(b + i + u * kDoubles);
+    for (; i < length; i += kDoubles) s[0] += load(a + i) * load(b + i);
+    return sum((s[0] + s[2]) + (s[1] + s[3]));
 }
 
 // y += t * x
@@ -145,6 +150,18 @@ inline Level detect_level() {
 #endif
     return Level::plain;
 }
+
+// Storage that starts on a cache line: vectors of 64 bytes then never straddle two.
+template <class T> struct LineAllocator {
+    using value_type = T;
+    LineAllocator() = default;
+    template <class U> LineAllocator(const LineAllocator<U>&) {}
+    T* allocate(std::size_t count) { return static_cast<T*>(::operator new(count * sizeof(T), std::align_val_t(64))); }
+    void deallocate(T* p, std::size_t) { ::operator delete(p, std::align_val_t(64)); }
+    template <class U> bool operator==(const LineAllocator<U>&) const { return true; }
+    template <class U> bool operator!=(const LineAllocator<U>&) const { return false; }
+};
+template <class T> using Buffer = std::vector<T, LineAllocator<T>>;
 
 constexpr int round_up(int x, int multiple) { return (x + multiple - 1) / multiple * multiple; }
 

@@ -34,17 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from rectifold.cli.app import run
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        return _complain(f"the command needs {error.name}: {_PIP_LINE}")
+        return _complain(f"the command needs {_missing_package(error)}: {_PIP_LINE}")
     try:
         return run(list(sys.argv[1:] if arguments is None else arguments))
     except RectifoldError as error:
         return _complain(str(error))
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        return _complain(f"this needs {error.name}: {_PIP_LINE}")
+        return _complain(f"this needs {_missing_package(error)}: {_PIP_LINE}")
     except MemoryError:
         return _complain("out of memory")
     except BrokenPipeError:
@@ -52,6 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("rectifold: aborted", file=sys.stderr)
         return ABORTED
+
+
+def _missing_package(error: ModuleNotFoundError) -> str:
+    """Return the package of the extra that is missing; anything else that is missing is a broken install."""
+    package = (error.name or "").partition(".")[0]
+    if package not in _EXTRA:
+        raise error
+    return package
 
 
 def _complain(message: str) -> int:

@@ -131,8 +131,10 @@ def _split(y: NDArray[Any], task: str, test_size: float, seed: int) -> tuple[Row
 
 
 def _check_training_part(y: NDArray[Any], target: str, task: str) -> None:
-    """Refuse a single class."""
+    """Refuse a target that does not vary, and one with almost as many classes as rows."""
     classes = np.unique(y)
+    if task == "regression" and classes.shape[0] == 1:
+        raise ProblemError(f"the target {target!r} is {classes[0]:g} in every training row; there is nothing to learn")
     if task == "classification" and classes.shape[0] == 1:
         raise ProblemError(f"the target {target!r} has a single class in the training part: {classes[0]}")
     if task == "classification" and classes.shape[0] > y.shape[0] // 2 and classes.shape[0] > 2:

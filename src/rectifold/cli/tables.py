@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,8 +109,7 @@ def _read_file(path: Path) -> pd.DataFrame:
 
 def _separator(path: Path) -> str:
     """Return the most frequent of comma, semicolon and tab in the header."""
-    header = pd.read_csv(path, header=None, nrows=1, sep="\0", engine="python", dtype=str)
-    text = str(header.iat[0, 0])
+    text = "".join(map(str, pd.read_csv(path, sep="\x1f", nrows=0, quoting=csv.QUOTE_NONE).columns))
     return max(",;\t", key=text.count)
 
 

@@ -37,28 +37,36 @@ class Grade(IntEnum):
 class SpectralBound(ReadOnlyArrays):
     """Evidence that ``max_{||u|| <= 1} r'(Xu)_+`` is small, for r = +theta_k and -theta_k, by one eigenvalue each.
 
-    The bound is ``1/2 ||X'r|| + 1/2 sqrt(sum_i r_i^2 / w_i * lambda_max(sum_i w_i x_i x_i'))`` over rows r_i > 0.
+    For any activities a in [0, 1] and weights w > 0, with ``gamma_i = r_i / 2`` where r_i > 0 and ``a_i r_i`` where
+    r_i <= 0, it is at most::
+
+        ||X'gamma|| + 1/2 sqrt(sum_i r_i^2 / w_i * lambda_max(sum_i w_i x_i x_i')),   sums over the rows r_i > 0.
 
     Attributes
     ----------
     row_weights : ndarray of float64, shape (n, K)
-        Positive where theta is not zero; column k serves both signs, on the rows where r_i > 0.
+        Positive; column k serves both signs, each on the rows where r_i > 0.
+    activity : ndarray of float64, shape (n, K)
+        In [0, 1]; column k serves both signs, each on the rows where r_i < 0.
     """
 
     row_weights: Array
+    activity: Array
 
 
 @dataclass(frozen=True, eq=False)
 class LeafMultipliers(ReadOnlyArrays):
     """One vector gamma in R^n a leaf, stored as a 0/1 mask of r plus a sparse excess.
 
-    ``gamma_i = mask_i * r_i + excess_i``.
+    ``gamma_i = mask_i * r_i + excess_i``, rounded to float64.
 
     Attributes
     ----------
     masks : ndarray of uint8, shape (n_leaves, ceil(n / 8))
-        Packed bits, big-endian as in ``numpy.packbits``.
-    indptr, indices, excess : ndarrays
+        Packed by `pack_patterns`, the first row in the lowest bit.
+    indptr : ndarray of int64, shape (n_leaves + 1,)
+    indices : ndarray of int32, ascending in each leaf
+    excess : ndarray of float64
         Compressed rows of the excess.
     """
 
@@ -76,7 +84,7 @@ class SignTree(ReadOnlyArrays):
     non-negative and non-positive and U the free ones, every gamma with ``gamma_i >= r_i`` on S+, ``gamma_i <= 0`` on
     S-, ``r_i <= gamma_i <= 0`` on U where r_i <= 0 and ``gamma_i = r_i / 2`` on U where r_i > 0 gives::
 
-        g(u) <= ||X'gamma|| + 1/2 sqrt(sum_U r_i * lambda_max(sum_U r_i x_i x_i')),   U where r_i > 0.
+        g(u) <= ||X'gamma|| + 1/2 sqrt(sum_i r_i^2 / w_i * lambda_max(sum_i w_i x_i x_i')),   sums over U, r_i > 0.
 
     Attributes
     ----------
@@ -86,13 +94,16 @@ class SignTree(ReadOnlyArrays):
         +1 or -1: r = sign * theta[:, output].
     splits : ndarray of int32, shape (n_nodes,)
         Preorder: the row an inner node splits on (the non-negative child first), -1 at a leaf.
+    row_weights : ndarray of float64, shape (n,)
+        The w, positive.
     leaves : LeafMultipliers
-        In the order of the leaves in ``splits``.
+        In the order of the leaves in ``splits``; what they say of rows in U with r_i > 0 is not used.
     """
 
     output: int
     sign: int
     splits: NDArray[np.int32]
+    row_weights: Array
     leaves: LeafMultipliers
 
 
@@ -100,10 +111,12 @@ class SignTree(ReadOnlyArrays):
 class PatternBounds(ReadOnlyArrays):
     """Evidence for the program restricted to given activation patterns: one leaf per pattern, output and sign.
 
+    On the cone of a pattern S+ and S- are its active and inactive rows, none is free, and ``g(u) <= ||X'gamma||``.
+
     Attributes
     ----------
     patterns : ndarray of uint8, shape (P, ceil(n / 8))
-        Packed activation patterns over the rows of the problem's design.
+        Activation patterns over the rows of the problem's design, packed by `pack_patterns`.
     leaves : LeafMultipliers
         Order: output-major, then sign (+, -), then pattern.
     """

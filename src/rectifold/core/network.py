@@ -210,12 +210,12 @@ class ReLUNetwork:
         return AffineMap(self._weights[-1] @ matrix, self._weights[-1] @ offset + self._biases[-1])
 
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of shapes and exact bits of weights, biases and slopes."""
+        """Return the SHA-256 (hex) of shapes and exact values of weights, biases and slopes; -0.0 counts as 0.0."""
         sha = hashlib.sha256(b"rectifold.ReLUNetwork/1")
         arrays = [*self._weights, *self._biases, *(part for pair in self._slopes for part in pair)]
         for array in arrays:
             sha.update(repr(array.shape).encode())
-            sha.update(array.astype("<f8", copy=False).tobytes())
+            sha.update((array + 0.0).astype("<f8", copy=False).tobytes())
         return sha.hexdigest()
 
     def _walk(self, points: Array) -> Iterator[tuple[Array, Array]]:

@@ -37,16 +37,17 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     ProblemError
         If the file cannot be written; ``path`` is then as it was.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("xb") as stream:
-            write(stream)
-        os.replace(temporary, target)
+        target = Path(os.path.realpath(path))
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+        try:
+            with temporary.open("xb") as stream:
+                write(stream)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise ProblemError(f"cannot write {path}: {_reason(error)}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:

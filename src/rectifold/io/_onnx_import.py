@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 from rectifold.core.errors import ProblemError, RectifoldError, UnsupportedNetworkError
 from rectifold.core.network import ReLUNetwork
-from rectifold.io._onnx_operators import Step, Value, run_step
+from rectifold.io._onnx_operators import Constant, Step, Value, run_step
 from rectifold.io._signals import Circuit, Signal
 
 __all__ = ["fold_model"]
@@ -27,7 +27,7 @@ def fold_model(model: Any) -> ReLUNetwork:
     """
     graph = model.graph
     opset = max((item.version for item in model.opset_import if item.domain in ("", "ai.onnx")), default=1)
-    values: dict[str, Value] = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    values: dict[str, Value] = {item.name: _array(item) for item in graph.initializer}
     inputs = [item for item in graph.input if item.name not in values]
     if len(inputs) != 1 or len(graph.output) != 1:
         raise UnsupportedNetworkError(f"need one input and one output, got {len(inputs)} and {len(graph.output)}")
@@ -37,6 +37,14 @@ def fold_model(model: Any) -> ReLUNetwork:
     for node in graph.node:
         values.update(_run_node(circuit, node, opset, values))
     return _finish(circuit, graph.output[0].name, values)
+
+
+def _array(item: Any) -> Constant:
+    """Return the numbers of an initializer."""
+    try:
+        return numpy_helper.to_array(item)
+    except Exception as error:  # onnx raises errors of its own here, none of which may leak
+        raise ProblemError(f"the ONNX constant {item.name!r} cannot be read ({error})") from error
 
 
 def _finish(circuit: Circuit, name: str, values: dict[str, Value]) -> ReLUNetwork:

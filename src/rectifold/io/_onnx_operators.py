@@ -13,9 +13,10 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from rectifold.core.errors import UnsupportedNetworkError
+from rectifold.io._convolution import unroll
 from rectifold.io._signals import MAX_ENTRIES, Circuit, Signal, concatenate
 
-__all__ = ["Step", "Value", "run_step"]
+__all__ = ["Constant", "Step", "Value", "run_step"]
 
 Constant = NDArray[Any]
 
@@ -105,7 +106,10 @@ def _evaluate(step: Step, inputs: list[Value]) -> list[Value]:
         [helper.make_opsetid("", step.opset)],
     )  # fmt: skip
     feeds = {name: value for name, value in zip(names, inputs, strict=True) if name}
-    return list(ReferenceEvaluator(function).run(None, feeds, attributes={}))
+    try:
+        return list(ReferenceEvaluator(function).run(None, feeds, attributes={}))
+    except Exception as error:  # the evaluator has many exceptions of its own, none of which may leak
+        raise step.refuse(f"cannot be evaluated ({error})") from error
 
 
 _MOVES = ("Concat", "Expand", "Flatten", "Gather", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze")
@@ -263,39 +267,20 @@ def _batch_normalization(step: Step) -> Value:
 
 def _conv(step: Step) -> Value:
     signal, kernel = step.signal(0), step.constant(1)
-    bias = step.constant(2, np.zeros(kernel.shape[0]))
-    windows = _windows(step, signal.shape, kernel.shape[2:])
-    groups = step.attributes.get("group", 1)
-    n_channels, spatial = kernel.shape[0], windows.shape[1 : 1 + kernel.ndim - 2]
-    n_rows = n_channels * int(np.prod(spatial))
-    if n_rows * signal.size > MAX_ENTRIES:
-        raise step.refuse(f"unrolled to a dense matrix it would have {n_rows} x {signal.size} entries")
-    windows = windows.reshape(windows.shape[0], int(np.prod(spatial)), -1)
-    matrix = np.zeros((n_channels, windows.shape[1], signal.size + 1))
-    for channel in range(n_channels):
-        first = channel // (n_channels // groups) * kernel.shape[1]
-        for offset in range(kernel.shape[1]):
-            rows = np.arange(windows.shape[1])[:, None]
-            matrix[channel, rows, windows[first + offset]] = kernel[channel, offset].ravel()
-    dense = np.ascontiguousarray(matrix[:, :, : signal.size].reshape(n_rows, signal.size))
-    folded = signal.linear(dense, (1, n_channels, *spatial))
-    return folded + Signal.constant(bias.reshape(-1, *(1,) * len(spatial)))
-
-
-def _windows(step: Step, shape: tuple[int, ...], kernel: tuple[int, ...]) -> NDArray[np.intp]:
-    """Return the input entry under each kernel entry, (channels, *output, *kernel); padding reads past the last."""
-    axes = len(kernel)
-    if step.attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+    attributes, axes = step.attributes, kernel.ndim - 2
+    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
         raise step.refuse("auto_pad is not supported")
-    pads = step.attributes.get("pads", [0] * (2 * axes))
-    strides, dilations = (step.attributes.get(key, [1] * axes) for key in ("strides", "dilations"))
-    size = int(np.prod(shape))
-    numbers = np.arange(size, dtype=np.intp).reshape(shape[1:])
-    numbers = np.pad(numbers, [(0, 0), *zip(pads[:axes], pads[axes:], strict=True)], constant_values=size)
-    reach = tuple((extent - 1) * dilation + 1 for extent, dilation in zip(kernel, dilations, strict=True))
-    views = np.lib.stride_tricks.sliding_window_view(numbers, reach, axis=tuple(range(1, 1 + axes)))
-    steps = [slice(None), *(slice(None, None, k) for k in strides), *(slice(None, None, k) for k in dilations)]
-    return views[tuple(steps)]
+    matrix, spatial = unroll(
+        kernel,
+        signal.shape[1:],
+        pads=attributes.get("pads", [0] * (2 * axes)),
+        strides=attributes.get("strides", [1] * axes),
+        dilations=attributes.get("dilations", [1] * axes),
+        groups=attributes.get("group", 1),
+    )
+    folded = signal.linear(matrix, (1, kernel.shape[0], *spatial))
+    bias = step.constant(2, np.zeros(kernel.shape[0]))
+    return folded + Signal.constant(bias.reshape(-1, *(1,) * axes))
 
 
 _HANDLERS: dict[str, Callable[[Step], Value]] = {

@@ -39,6 +39,7 @@ def save_npz(net: ReLUNetwork, path: str | os.PathLike[str], extra: Mapping[str,
         Used as it stands: no suffix is added.
     extra : mapping of str to ndarray, ReLUNetwork or JSON-able value, optional
         Names must not contain ``/``. Arrays keep their dtype and bits; object arrays are refused.
+        Tuples come back as lists, and keys of nested mappings as strings.
 
     Raises
     ------

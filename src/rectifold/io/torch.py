@@ -65,7 +65,7 @@ def _trace(torch: Any, module: Any) -> tuple[Any, dict[str, Any]]:
     """Return the module's computation graph and its leaf modules by name."""
     fx = require("torch.fx", "torch")
 
-    class Tracer(fx.Tracer):  # type: ignore[misc,name-defined]
+    class Tracer(fx.Tracer):  # type: ignore[name-defined]
         def is_leaf_module(self, m: Any, module_qualified_name: str) -> bool:
             return _kind(m) in _LAYERS or bool(super().is_leaf_module(m, module_qualified_name))
 
@@ -211,13 +211,18 @@ def to_torch(net: ReLUNetwork) -> Any:
     torch = require("torch", "torch")
     layers: list[Any] = []
     for i, (weight, bias) in enumerate(zip(net.weights, net.biases, strict=True)):
-        shape = weight.shape[::-1]
-        linear = torch.nn.utils.skip_init(torch.nn.Linear, *shape, dtype=torch.float64)
-        linear.weight.data, linear.bias.data = torch.tensor(weight), torch.tensor(bias)
-        layers.append(linear)
+        layers.append(_linear_module(torch, weight, bias))
         if i < len(net.slopes):
             layers.append(_activation(torch, *net.slopes[i]))
     return torch.nn.Sequential(*layers).eval()
+
+
+def _linear_module(torch: Any, weight: NDArray[np.float64], bias: NDArray[np.float64]) -> Any:
+    """Return a ``Linear`` with these numbers; width 0 is fine, and torch's random state is left alone."""
+    layer = torch.nn.Linear(1, 1, device="meta")
+    layer.out_features, layer.in_features = weight.shape
+    layer.weight, layer.bias = (torch.nn.Parameter(torch.tensor(array)) for array in (weight, bias))
+    return layer
 
 
 def _activation(torch: Any, lo: NDArray[np.float64], hi: NDArray[np.float64]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rectifold.core.errors import BackendNotFoundError
 
-__all__ = ["ACCENT", "AVERAGE", "DIVERGING", "MUTED", "SECOND", "SEQUENTIAL", "import_pyplot", "new_axes"]
+__all__ = ["ACCENT", "AVERAGE", "DIVERGING", "MUTED", "SECOND", "SEQUENTIAL", "import_pyplot", "label", "new_axes"]
 
 ACCENT = "#2f7ed8"
 SECOND = "#e0762a"
@@ -14,6 +14,7 @@ AVERAGE = "#3fa66b"
 MUTED = "#8a8f98"
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "viridis"
+_LONGEST_LABEL = 28
 
 
 def import_pyplot() -> Any:
@@ -32,3 +33,11 @@ def new_axes(ax: Any = None, *, figsize: tuple[float, float] = (6.0, 4.0)) -> tu
         return ax.figure, ax
     figure, axes = pyplot.subplots(figsize=figsize, layout="constrained")
     return figure, axes
+
+
+def label(name: object) -> str:
+    """Return a name from the data as it may stand in a plot: not too long, and a dollar sign is no formula."""
+    text = str(name)
+    if len(text) > _LONGEST_LABEL:
+        text = text[: _LONGEST_LABEL - 1] + "…"
+    return text.replace("$", r"\$")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rectifold.core.errors import ProblemError, UnsupportedNetworkError
 from rectifold.core.network import ReLUNetwork
-from rectifold.plotting.axes import ACCENT, AVERAGE, MUTED, SECOND, SEQUENTIAL, import_pyplot
+from rectifold.plotting.axes import ACCENT, AVERAGE, MUTED, SECOND, SEQUENTIAL, import_pyplot, label
 
 __all__ = ["FoldDisplay"]
 
@@ -146,7 +146,7 @@ class FoldDisplay:
         ax.plot(t, values, color=ACCENT, linewidth=1.8, label="median sample")
         ax.plot(t[1:-1], values[1:-1], "o", color=SECOND, markersize=4, label="fold")
         ax.plot(*self.average_1d(feature), color=AVERAGE, linewidth=1.4, linestyle="--", label="average")
-        ax.set(xlabel=self.feature_names[feature], ylabel=self.output_label)
+        ax.set(xlabel=label(self.feature_names[feature]), ylabel=label(self.output_label))
         if ax is self.axes_[0]:
             ax.legend(frameon=False, fontsize=8)
 
@@ -161,6 +161,6 @@ class FoldDisplay:
         for z in np.moveaxis(planes, -1, 0):
             if z.min() < 0.0 < z.max():
                 ax.contour(u, v, z, levels=[0.0], colors="#ffffff", linewidths=0.9, alpha=0.9)
-        ax.set(xlabel=self.feature_names[first], ylabel=self.feature_names[second])
-        bar = self.figure_.colorbar(mesh, ax=ax, label=self.output_label)
+        ax.set(xlabel=label(self.feature_names[first]), ylabel=label(self.feature_names[second]))
+        bar = self.figure_.colorbar(mesh, ax=ax, label=label(self.output_label))
         bar.outline.set_edgecolor(MUTED)

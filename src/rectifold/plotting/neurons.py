@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rectifold.core.errors import UnsupportedNetworkError
 from rectifold.core.network import ReLUNetwork
-from rectifold.plotting.axes import ACCENT, DIVERGING, MUTED, new_axes
+from rectifold.plotting.axes import ACCENT, DIVERGING, MUTED, label, new_axes
 
 __all__ = ["NeuronDisplay"]
 
@@ -92,7 +92,9 @@ class NeuronDisplay:
         self.image_ = self.ax_.imshow(
             part, cmap=DIVERGING, vmin=-limit, vmax=limit, aspect="auto", interpolation="none"
         )
-        self.ax_.set_xticks(np.arange(keep.shape[0]), [self.feature_names[k] for k in keep], rotation=60, ha="right")
+        self.ax_.set_xticks(
+            np.arange(keep.shape[0]), [label(self.feature_names[k]) for k in keep], rotation=60, ha="right"
+        )
         self.ax_.tick_params(axis="x", labelsize=8)
         self.ax_.set_ylabel(f"neuron ({shown} of {self.strength.shape[0]}), strongest on top")
         bar = self.figure_.colorbar(self.image_, ax=self.ax_, label="slope added where the neuron is on")

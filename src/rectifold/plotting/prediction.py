@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from rectifold.core.errors import ProblemError
-from rectifold.plotting.axes import ACCENT, MUTED, new_axes
+from rectifold.plotting.axes import ACCENT, MUTED, label, new_axes
 
 __all__ = ["PredictionDisplay"]
 
@@ -82,7 +82,7 @@ class PredictionDisplay:
         for (i, j), count in np.ndenumerate(self.confusion_):
             colour = "#ffffff" if share[i, j] > 0.5 else "#1b2733"
             self.ax_.text(j, i, str(count), ha="center", va="center", color=colour, fontsize=9)
-        names = [str(label) for label in self.labels_]
+        names = [label(value) for value in self.labels_]
         self.ax_.set_xticks(np.arange(size), names, rotation=45 if max(map(len, names)) > 3 else 0)
         self.ax_.set_yticks(np.arange(size), names)
         self.ax_.set(xlabel="predicted class", ylabel="true class")

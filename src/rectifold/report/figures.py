@@ -11,7 +11,9 @@ from typing import Any
 
 __all__ = ["ReportFigure", "inline_svg"]
 
-_POINTS_PER_INCH = 72.0
+_PIXELS_PER_INCH = 96.0
+_READABLE = 0.6
+"""A plot is not shrunk below this share of its size; narrow screens scroll it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +43,9 @@ def inline_svg(figure: Any, title: str) -> str:
     svg = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", svg)
     svg = re.sub(r"(fill|stroke): ?#000000", r"\1: currentColor", svg)
     svg = re.sub(r'\bid="((?:figure|axes|patch|line2d|text|matplotlib|xtick|ytick)[^"]*)"', "", svg)
-    width = figure.get_size_inches()[0] * _POINTS_PER_INCH
-    attributes = f'role="img" aria-label="{escape(title, quote=True)}" style="max-width:{width * 4 / 3:.0f}px"'
+    width = figure.get_size_inches()[0] * _PIXELS_PER_INCH
+    style = f"max-width:{width:.0f}px;min-width:{min(_READABLE * width, 640):.0f}px"
+    attributes = f'role="img" aria-label="{escape(title, quote=True)}" style="{style}"'
     return _without_size(svg).replace("<svg", f"<svg {attributes}", 1)
 
 

@@ -34,7 +34,12 @@ def render_report(summary: FitSummary, figures: Sequence[ReportFigure] = ()) -> 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": words.number, "percent": words.percent, "seconds": words.seconds}
+    environment.filters |= {
+        "number": words.number,
+        "percent": words.percent,
+        "score": words.score,
+        "seconds": words.seconds,
+    }
     source = resources.files("rectifold.report").joinpath("template.html").read_text(encoding="utf-8")
     drawn = [{"title": f.title, "caption": f.caption, "svg": inline_svg(f.figure, f.title)} for f in figures]
     text: str = environment.from_string(source).render(

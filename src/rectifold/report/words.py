@@ -7,7 +7,7 @@ import math
 from rectifold.core.result import Proof, Status
 from rectifold.report.summary import FitSummary
 
-__all__ = ["claim", "limits_of_the_claim", "number", "percent", "seconds"]
+__all__ = ["claim", "limits_of_the_claim", "number", "percent", "score", "seconds"]
 
 
 def number(value: float | None, digits: int = 6) -> str:
@@ -26,6 +26,11 @@ def percent(value: float | None) -> str:
     if value == 0.0:
         return "0 %"
     return f"{100.0 * value:.2g} %" if abs(value) < 0.1 else f"{100.0 * value:.1f} %"
+
+
+def score(value: float | None) -> str:
+    """Format an R² or an accuracy."""
+    return "–" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def seconds(value: float) -> str:

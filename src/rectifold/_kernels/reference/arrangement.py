@@ -42,14 +42,16 @@ class CellWalk:
     """
 
     def __init__(self, rows: Floats, basis_rays: Floats, tol: float, by_rays: bool) -> None:
-        self._rows, self._tol, self._by_rays = rows, tol, by_rays
         n, rank = rows.shape
+        if rank < 1 or n < rank or basis_rays.shape != (rank, rank):
+            raise ValueError("rows must be (n, r) with n >= r >= 1, and basis_rays (r, r)")
+        self._rows, self._tol, self._by_rays = rows, tol, by_rays
         tight = np.zeros((rank, n), bool)
         tight[:, :rank] = ~np.eye(rank, dtype=bool)
         self._stack = [_Cone(1, np.ones(n, bool), basis_rays.copy(), tight)]
 
     def next(self, max_cells: int, seconds: float) -> tuple[Bools, Floats, bool]:
-        """Return at most ``max_cells`` further cells: signs (k, n), interior unit points (k, r), and whether it is done."""
+        """Return at most ``max_cells`` further cells: signs (k, n), interior points (k, r), and whether all are out."""
         end = time.perf_counter() + seconds
         n, rank = self._rows.shape
         found: list[tuple[Bools, Floats]] = []
@@ -95,7 +97,8 @@ class CellWalk:
             return
         new = [self._crossing(cone, p, q, value) for p in above.nonzero()[0] for q in below.nonzero()[0]
                if self._adjacent(cone.tight, p, q)]  # fmt: skip
-        new_rays, new_tight = np.array([ray for ray, _ in new]), np.array([tight for _, tight in new])
+        n, rank = self._rows.shape  # there may be no new ray: the hyperplane can run through existing ones
+        new_rays, new_tight = np.reshape([r for r, _ in new], (-1, rank)), np.reshape([t for _, t in new], (-1, n)) > 0
         rays = np.vstack([cone.rays[~above], new_rays])
         self._push_other_side(cone, False, rays=rays, tight=np.vstack([cone.tight[~above], new_tight]))
         cone.rays, cone.tight = np.vstack([cone.rays[~below], new_rays]), np.vstack([cone.tight[~below], new_tight])

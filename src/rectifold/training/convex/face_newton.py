@@ -176,9 +176,9 @@ def _cone_line(face: Face, dw: Array, dc: float) -> Face | None:
     is_ray = np.linalg.norm(dw + collapse[:, None] * face.w, axis=1) <= 1e-9 * np.linalg.norm(dw, axis=1)
     vanish = np.where(is_ray & (collapse > 0), 1.0 / np.maximum(collapse, 1e-300), np.inf)
     t_row, t_block = float(ratio.min(initial=np.inf)), float(vanish.min(initial=np.inf))
-    if t_block <= min(t_row, 1.0):
+    if t_block <= min(t_row * (1 + 1e-6), 1.0):
         moved = Face(program, face.w + t_block * dw, face.intercept + t_block * dc, face.tight)
-        return moved.keep(vanish > t_block)
+        return moved.keep(vanish > t_block * (1 + 1e-6))
     t, value = min(1.0, t_row), face.objective()
     at_row = t_row <= 1.0
     while program.objective(face.w + t * dw, face.intercept + t * dc) > value * (1 + 1e-15):

@@ -1,0 +1,159 @@
+// Orthonormal factorisation of the active rows of a cone, with rows added and dropped one at a time.
+//
+// A_P' = Q R for the active unit rows A_P; Q is (d, k) by columns, R upper triangular. Next to it live y = -Q'c, so that
+// v = c + Q y is the projection of c on the null space of the active rows, and the multipliers R^-1 y of that projection.
+// Rows enter by twice-iterated Gram-Schmidt and leave by Givens rotations, which keeps Q orthonormal to rounding.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "simd.hpp"
+
+namespace rectifold::cone {
+
+using simd::Doubles;
+
+struct ActiveQR {
+    int width = 0;   // inputs, padded to whole vectors
+    int stride = 0;  // of the rows of R
+    int k = 0;
+    simd::Buffer<double> q, r, inverse_diagonal, diagonal, y, z, column, correction;
+
+    void reserve(int n_inputs) {
+        width = simd::round_up(n_inputs, simd::kDoubles);
+        stride = width;
+        const std::size_t square = static_cast<std::size_t>(width) * static_cast<std::size_t>(width);
+        q.assign(square, 0.0);
+        r.assign(square, 0.0);
+        for (auto* vector : {&inverse_diagonal, &diagonal, &y, &z, &column, &correction}) vector->assign(width, 0.0);
+    }
+
+    RECTIFOLD_INLINE double* q_column(int j) { return q.data() + static_cast<std::size_t>(j) * width; }
+    RECTIFOLD_INLINE double* r_row(int i) { return r.data() + static_cast<std::size_t>(i) * stride; }
+
+    RECTIFOLD_INLINE void clear() {
+        for (int i = 0; i < k; ++i) std::fill_n(r_row(i), stride, 0.0);
+        std::fill_n(z.data(), width, 0.0);
+        k = 0;
+    }
+
+    // out = Q' a, four columns at a time so that their reductions overlap
+    RECTIFOLD_INLINE void project(const double* a, double* out, int first, int last) {
+        int j = first;
+        for (; j + 4 <= last; j += 4) {
+            const double *q0 = q_column(j), *q1 = q_column(j + 1), *q2 = q_column(j + 2), *q3 = q_column(j + 3);
+            Doubles s0 = simd::splat(0.0), s1 = s0, s2 = s0, s3 = s0;
+            for (int i = 0; i < width; i += simd::kDoubles) {
+                const Doubles x = simd::load(a + i);
+                s0 += x * simd::load(q0 + i);
+                s1 += x * simd::load(q1 + i);
+                s2 += x * simd::load(q2 + i);
+                s3 += x * simd::load(q3 + i);
+            }
+            out[j] = simd::sum(s0);
+            out[j + 1] = simd::sum(s1);
+            out[j + 2] = simd::sum(s2);
+            out[j + 3] = simd::sum(s3);
+        }
+        for (; j < last; ++j) out[j] = simd::dot(a, q_column(j), width);
+    }
+
+    // a -= Q h
+    RECTIFOLD_INLINE void subtract(double* a, const double* h, int first, int last) {
+        int j = first;
+        for (; j + 4 <= last; j += 4) {
+            const double *q0 = q_column(j), *q1 = q_column(j + 1), *q2 = q_column(j + 2), *q3 = q_column(j + 3);
+            const Doubles h0 = simd::splat(h[j]), h1 = simd::splat(h[j + 1]);
+            const Doubles h2 = simd::splat(h[j + 2]), h3 = simd::splat(h[j + 3]);
+            for (int i = 0; i < width; i += simd::kDoubles) {
+                const Doubles low = h0 * simd::load(q0 + i) + h1 * simd::load(q1 + i);
+                const Doubles high = h2 * simd::load(q2 + i) + h3 * simd::load(q3 + i);
+                simd::store(a + i, simd::load(a + i) - (low + high));
+            }
+        }
+        for (; j < last; ++j) simd::add_scaled(a, -h[j], q_column(j), width);
+    }
+
+    // a <- (I - Q Q') a, the coefficients Q'a left in h; in panels, so that a panel is still in cache when subtracted.
+    RECTIFOLD_INLINE void remove_span(double* a, double* h) {
+        constexpr int panel = 32;
+        for (int j = 0; j < k; j += panel) {
+            const int last = std::min(j + panel, k);
+            project(a, h, j, last);
+            subtract(a, h, j, last);
+        }
+    }
+
+    // Appends the unit row held in q_column(k), which is overwritten; v moves to the new null space. False, with nothing
+    // changed, where the row depends on the active ones to `dependent`, or does not separate v by more than rounding.
+    RECTIFOLD_INLINE bool append(double* v, double dependent) {
+        double* a = q_column(k);
+        double* h = column.data();
+        remove_span(a, h);
+        double norm2 = simd::dot(a, a, width);
+        if (norm2 < 0.5 && k > 0) {
+            double* h2 = correction.data();
+            remove_span(a, h2);
+            for (int j = 0; j < k; ++j) h[j] += h2[j];
+            norm2 = simd::dot(a, a, width);
+        }
+        const double norm = std::sqrt(norm2);
+        if (!(norm > dependent)) return false;
+        const double inverse = 1.0 / norm;
+        simd::scale_into(a, inverse, a, width);
+        const double step = -simd::dot(a, v, width);
+        for (int j = 0; j < k; ++j) r_row(j)[k] = h[j];
+        diagonal[k] = norm;
+        inverse_diagonal[k] = inverse;
+        y[k] = step;
+        simd::add_scaled(v, step, a, width);
+        ++k;
+        return true;
+    }
+
+    // x <- R^-1 b for the padded vectors x, b (b may be x); entries of x from k on must be finite.
+    RECTIFOLD_INLINE void solve(const double* b, double* x) {
+        for (int i = k - 1; i >= 0; --i) {
+            const double* row = r_row(i);
+            const int first = (i + 1) / simd::kDoubles * simd::kDoubles;
+            const int last = simd::round_up(k, simd::kDoubles);
+            const double known = first < last ? simd::dot(row + first, x + first, last - first) : 0.0;
+            x[i] = (b[i] - known) * inverse_diagonal[i];
+        }
+    }
+
+    // Drops active row j; v moves back by the component along the direction that is set free.
+    RECTIFOLD_INLINE void drop(int j, double* v) {
+        for (int i = 0; i < j; ++i) {
+            double* row = r_row(i);
+            for (int m = j; m + 1 < k; ++m) row[m] = row[m + 1];
+            row[k - 1] = 0.0;
+        }
+        for (int i = j; i + 1 < k; ++i) {
+            double *upper = r_row(i), *lower = r_row(i + 1);
+            const double f = upper[i + 1], g = diagonal[i + 1];
+            const double length = std::sqrt(f * f + g * g);
+            const double c = f / length, s = g / length;
+            diagonal[i] = length;
+            inverse_diagonal[i] = 1.0 / length;
+            upper[i + 1] = 0.0;
+            for (int m = i + 2; m < k; ++m) {
+                const double a = upper[m], b = lower[m];
+                upper[m - 1] = c * a + s * b;
+                lower[m] = c * b - s * a;
+            }
+            if (i + 2 < k) upper[k - 1] = 0.0;
+            simd::rotate(q_column(i), q_column(i + 1), c, s, width);
+            const double a = y[i], b = y[i + 1];
+            y[i] = c * a + s * b;
+            y[i + 1] = c * b - s * a;
+        }
+        --k;
+        std::fill_n(r_row(k), stride, 0.0);
+        simd::add_scaled(v, -y[k], q_column(k), width);
+        z[k] = 0.0;
+    }
+};
+
+}  // namespace rectifold::cone

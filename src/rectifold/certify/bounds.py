@@ -1,0 +1,46 @@
+"""The two quantities every pricing certificate is made of, in plain float64 or as rigorous upper bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifold.core.certificate import Grade
+from rectifold.core.rounding import TINY, gamma, product_norm_upper, top_eigenvalue_upper
+
+__all__ = ["half_spreads", "norms"]
+
+Array = NDArray[np.float64]
+
+
+def norms(G: Array, X: Array, grade: Grade) -> Array:
+    """Return ``||X'g||_2`` for the rows g of G (m, n), shape (m,)."""
+    if grade >= Grade.INTERVAL:
+        return product_norm_upper(G, X)
+    return np.asarray(np.linalg.norm(G @ X, axis=1))
+
+
+def half_spreads(X: Array, r: Array, weights: Array, rows: NDArray[np.bool_], grade: Grade) -> Array:
+    """Return ``1/2 sqrt(sum r_i^2 / w_i * lambda_max(sum w_i x_i x_i'))`` over each set of rows, shape (m,).
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, d)
+    r, weights : ndarrays, shape (n,)
+        ``weights`` positive.
+    rows : ndarray of bool, shape (m, n)
+        Equal sets are computed once.
+    """
+    if not np.any(rows):
+        return np.zeros(len(rows))
+    with np.errstate(over="ignore"):
+        first = rows @ (r * r / weights)
+    packed = np.ascontiguousarray(np.packbits(rows, axis=1))
+    keys = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
+    _, index, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    W = np.where(rows[index], weights, 0.0)
+    if grade >= Grade.INTERVAL:
+        top = top_eigenvalue_upper(X, W)[inverse.ravel()]
+        return 0.5 * np.sqrt(first * top) * (1.0 + 2.0 * gamma(X.shape[0] + 8)) + TINY * np.any(rows, axis=1)
+    top = np.array([np.linalg.eigvalsh((X.T * w) @ X)[-1] for w in W])[inverse.ravel()]
+    return 0.5 * np.sqrt(first * np.maximum(top, 0.0))

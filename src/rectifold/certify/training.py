@@ -1,0 +1,142 @@
+"""Checks `TrainingCertificate`: nothing is taken from it but its claim, its dual point and its evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifold.certify.multipliers import require, require_array
+from rectifold.certify.objective import dual_value, primal_value, require_dual_domain
+from rectifold.certify.pattern_bounds import pattern_pricing
+from rectifold.certify.sign_tree import sign_tree_pricing
+from rectifold.certify.spectral_bound import spectral_pricing
+from rectifold.certify.verdict import Refusal, Verdict
+from rectifold.core.certificate import Grade, PatternBounds, SignTrees, SpectralBound, TrainingCertificate
+from rectifold.core.errors import CertificateError, ProblemError
+from rectifold.core.network import ReLUNetwork
+from rectifold.core.problem import ConvexReLUProblem
+from rectifold.core.rounding import DyadicArray, gamma
+
+__all__ = ["OBJECTIVE_SLACK", "check_training"]
+
+Array = NDArray[np.float64]
+
+OBJECTIVE_SLACK = 1e-9
+"""An objective is a float64 evaluation: what is claimed, at every grade, is ``F <= objective (1 + 1e-9)``."""
+_FLOAT_SLACK = 1e-9
+_LARGEST_INTEGER = 2**53
+
+
+def check_training(certificate: TrainingCertificate, problem: ConvexReLUProblem | None, grade: Grade) -> Verdict:
+    """Re-derive the claim of a training certificate.
+
+    Raises
+    ------
+    CertificateError
+        If it is malformed, or carries no problem and none is given.
+    """
+    residuals: dict[str, float] = {}
+    try:
+        message = _check(certificate, _problem_of(certificate, problem), grade, residuals)
+    except Refusal as refusal:
+        return Verdict(False, grade, residuals, str(refusal))
+    return Verdict(True, grade, residuals, message)
+
+
+def _problem_of(certificate: TrainingCertificate, given: ConvexReLUProblem | None) -> ConvexReLUProblem:
+    problem = certificate.problem if given is None else given
+    if problem is None:
+        raise CertificateError("The certificate holds no data: pass problem=ConvexReLUProblem(...).")
+    require(isinstance(problem, ConvexReLUProblem), "its problem is not a ConvexReLUProblem")
+    if problem.digest != certificate.problem_digest:
+        raise Refusal("The certificate is for another problem: data, alpha or switches differ (SHA-256).")
+    return problem
+
+
+def _check(c: TrainingCertificate, problem: ConvexReLUProblem, grade: Grade, residuals: dict[str, float]) -> str:
+    for name, value in (("objective", c.objective), ("lower_bound", c.lower_bound), ("scale", c.scale)):
+        require(isinstance(value, float) and np.isfinite(value), f"{name} must be a finite float")
+    require(c.scale >= 0.0, "scale is negative")
+    _require_design(problem)
+    _check_objective(c, problem, grade, residuals)
+    theta = _dual_point(c, problem)
+    require_dual_domain(problem, theta, c.scale, grade)
+    slack = _FLOAT_SLACK if grade < Grade.INTERVAL else 0.0
+
+    pricing = _pricing_bound(c, problem, theta, grade)
+    residuals["pricing_bound"] = pricing
+    residuals["pricing_excess"] = c.scale * pricing * (1.0 + gamma(2)) - problem.alpha * (1.0 + slack)
+    if not residuals["pricing_excess"] <= 0.0:
+        raise Refusal("scale * theta is not dual feasible: the evidence leaves a neuron above alpha.")
+
+    dual, radius = dual_value(problem, theta, c.scale)
+    proven = dual - radius if grade >= Grade.INTERVAL else dual + slack * abs(dual)
+    residuals["dual_value"], residuals["bound_excess"] = dual, c.lower_bound - proven
+    if not residuals["bound_excess"] <= 0.0:
+        raise Refusal("The lower bound is above the dual value that was re-derived.")
+    residuals["relative_gap"] = (c.objective - c.lower_bound) / abs(c.objective) if c.objective else 0.0
+    if c.lower_bound > c.objective + OBJECTIVE_SLACK * abs(c.objective):
+        raise Refusal("The lower bound is above the objective.")
+    scope = "for the given patterns only" if isinstance(c.evidence, PatternBounds) else "over all widths and all weights"
+    return f"F(network) <= {c.objective:.10g}, and F >= {c.lower_bound:.10g} {scope}."
+
+
+def _require_design(problem: ConvexReLUProblem) -> None:
+    bias = problem.bias_column
+    width = problem.n_features + (bias != 0.0)
+    require(problem.design.shape[1] == width, "the problem's design has the wrong number of columns")
+    require(bias == 0.0 or bool(np.all(problem.design[:, -1] == bias)), "the problem's bias column is not constant")
+    if problem.hidden_bias is True:
+        require(bias == 1.0, "the problem's bias column is not one")
+
+
+def _check_objective(c: TrainingCertificate, problem: ConvexReLUProblem, grade: Grade, residuals: dict[str, float]) -> None:
+    require(isinstance(c.network, ReLUNetwork), "its network is not a ReLUNetwork")
+    try:
+        problem.neurons(c.network)
+    except ProblemError as error:
+        raise CertificateError(f"The certificate's network does not fit its problem: {error}") from error
+    value, radius = primal_value(problem, c.network)
+    upper = value + radius if grade >= Grade.INTERVAL else value
+    residuals["objective"] = value
+    residuals["objective_excess"] = upper - (c.objective + OBJECTIVE_SLACK * abs(c.objective))
+    if not residuals["objective_excess"] <= 0.0:
+        raise Refusal("The network's objective is above the claimed one.")
+
+
+def _dual_point(c: TrainingCertificate, problem: ConvexReLUProblem) -> Array:
+    """Check theta's integers, and that they sum to zero where they must; return theta, exact in float64."""
+    require(isinstance(c.theta, DyadicArray), "theta must be a DyadicArray")
+    require_array(c.theta.integers, "theta", "i", problem.targets.shape)
+    require(bool(np.all(np.abs(c.theta.integers) <= _LARGEST_INTEGER)), "theta has more than 53 bits")
+    require(isinstance(c.theta.exponent, int) and -1000 <= c.theta.exponent <= 900, "theta's exponent is out of range")
+    if problem.fit_intercept and any(c.theta.column_sums()):
+        raise Refusal("theta does not sum to zero: with an intercept it proves nothing.")
+    if problem.loss.name == "multinomial" and any(sum(row) for row in c.theta.integers.tolist()):
+        raise Refusal("A row of theta does not sum to zero: it is outside the domain of the dual.")
+    return c.theta.to_float()
+
+
+def _pricing_bound(c: TrainingCertificate, problem: ConvexReLUProblem, theta: Array, grade: Grade) -> float:
+    """Bound what a neuron of unit penalty can gain at theta, over the evidence's scope."""
+    bounds = _evidence_bounds(problem.design, theta, c.evidence, grade).max(axis=2)
+    if problem.output_penalty == "l1" or problem.n_outputs == 1:
+        bound = float(bounds.max())
+    else:
+        bound = float(np.sqrt((bounds**2).sum(axis=1)).max()) * (1.0 + 2.0 * gamma(problem.n_outputs + 4))
+    if problem.hidden_bias == "free":
+        squares = (problem.design[:, : problem.n_features] ** 2).sum(axis=1).max()
+        bound *= float(np.sqrt(1.0 + squares / problem.bias_column**2)) * (1.0 + 2.0 * gamma(problem.n_features + 8))
+    return bound
+
+
+def _evidence_bounds(X: Array, theta: Array, evidence: Any, grade: Grade) -> Array:
+    if isinstance(evidence, SpectralBound):
+        return spectral_pricing(X, theta, evidence, grade)
+    if isinstance(evidence, SignTrees):
+        return sign_tree_pricing(X, theta, evidence, grade)
+    if isinstance(evidence, PatternBounds):
+        return pattern_pricing(X, theta, evidence, grade)
+    raise CertificateError(f"Unknown evidence: {type(evidence).__name__}.")

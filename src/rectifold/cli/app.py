@@ -1,0 +1,127 @@
+"""The command line: ``rectifold fit``, ``rectifold verify``, ``rectifold version``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from rectifold._versions import __version__, show_versions
+from rectifold.core.errors import ProblemError
+
+__all__ = ["app", "run"]
+
+app = App(
+    name="rectifold",
+    help="Train a ReLU network to the best optimum that can be found, and say how far it can be from the global one.",
+    version=__version__,
+)
+
+
+@app.command
+def fit(
+    data: str,
+    /,
+    *,
+    target: str | None = None,
+    alpha: str = "auto",
+    path: Annotated[bool, Parameter(negative="")] = False,
+    classify: Annotated[bool, Parameter(negative="")] = False,
+    report: Path | None = None,
+    save: Path | None = None,
+    time_limit: float | None = None,
+    standardize: bool = True,
+    test_size: float = 0.2,
+    seed: int = 0,
+) -> int:
+    """Train a two-layer ReLU network on a table, and compare it with scikit-learn's models.
+
+    Ctrl-C stops with the best network so far and its bound; a second Ctrl-C aborts.
+
+    Parameters
+    ----------
+    data
+        A CSV or Parquet file, or a built-in data set: diabetes, breast_cancer, wine, digits.
+    target
+        The column to predict; built-in data sets know theirs.
+    alpha
+        Weight of the penalty, or 'auto': chosen by 5-fold cross-validation on the training part.
+    path
+        Also fit a grid of alphas to the whole training part and show it; alpha is chosen as with 'auto'.
+    classify
+        Predict classes instead of numbers.
+    report
+        Write a self-contained HTML report to this file.
+    save
+        Write the network to this .npz (with all that 'verify' needs) or .onnx file.
+    time_limit
+        Seconds for the choice of alpha and the training together.
+    standardize
+        Scale every input to mean 0 and deviation 1 on the training part; folded into the saved network.
+    test_size
+        Share of the rows held out for testing; 0 for none.
+    seed
+        Seed of the split, the folds and the search.
+    """
+    from rectifold.cli.fit import run_fit
+    from rectifold.cli.options import FitOptions
+
+    options = FitOptions(
+        data=data,
+        target=target,
+        alpha=alpha,
+        path=path,
+        classify=classify,
+        report=report,
+        save=save,
+        time_limit=time_limit,
+        standardize=standardize,
+        test_size=test_size,
+        seed=seed,
+    )
+    return run_fit(options, Console(), Console(stderr=True))
+
+
+@app.command
+def verify(model: Path, data: str, /) -> int:
+    """Check the claim of a saved network anew, from the data alone.
+
+    The exit code is 0 if the claim holds and 1 if it does not.
+
+    Parameters
+    ----------
+    model
+        The .npz file written by 'rectifold fit --save'.
+    data
+        The data it was trained on: the same file or built-in name.
+    """
+    from rectifold.cli.verify import run_verify
+
+    return run_verify(model, data, Console(highlight=False, markup=False, soft_wrap=True))
+
+
+@app.command
+def version() -> int:
+    """Print the versions of rectifold and of what it stands on."""
+    show_versions()
+    return 0
+
+
+def run(arguments: list[str]) -> int:
+    """Parse a command line and run it; a line that cannot be parsed is a `ProblemError`."""
+    try:
+        command, bound, _ = app.parse_args(
+            arguments, console=Console(file=sys.stdout), exit_on_error=False, print_error=False
+        )
+    except CycloptsError as error:
+        raise ProblemError(_plain(error)) from None
+    code = command(*bound.args, **bound.kwargs)
+    return code if isinstance(code, int) else 0
+
+
+def _plain(error: CycloptsError) -> str:
+    """Return the message of a parsing error without decoration."""
+    return f"{error} (see rectifold --help)"

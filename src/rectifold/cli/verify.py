@@ -1,0 +1,77 @@
+"""``rectifold verify``: repeat the preparation of a saved model and check its claim anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from rectifold.certify import verify
+from rectifold.cli.data import encode_targets, target_values
+from rectifold.cli.model_file import SavedModel, load_model
+from rectifold.cli.tables import read_source, take_target
+from rectifold.core.errors import CertificateError, ProblemError
+from rectifold.core.problem import ConvexReLUProblem
+from rectifold.report.words import number
+
+__all__ = ["run_verify"]
+
+_FOLDING_TOLERANCE = 1e-8
+
+
+def run_verify(model_path: Path, data: str, console: Console) -> int:
+    """Check a model file against the data it was trained on.
+
+    Returns
+    -------
+    int
+        0 if the claim holds, 1 if it does not.
+
+    Raises
+    ------
+    ProblemError
+        If the model or the data cannot be read, or do not belong together in shape.
+    CertificateError
+        If the file holds no certificate, or a malformed one.
+    """
+    model = load_model(model_path)
+    if model.certificate is None:
+        raise CertificateError(f"{model_path} holds no certificate: the run was stopped before there was one")
+    inputs, problem = _rebuild(model, data)
+    verdict = verify(model.certificate, problem=problem)
+    same = _same_network(model, inputs)
+    console.print(f"model      {model_path}: {model.target} from {model.data_name}, alpha {number(model.alpha)}")
+    console.print(
+        f"claim      objective at most {number(model.certificate.objective, 10)}, "
+        f"no network below {number(model.certificate.lower_bound, 10)}"
+    )
+    console.print(f"checked    {verdict.message} (grade {verdict.grade})")
+    if not same:
+        console.print("network    the saved network differs from the one that the claim is about")
+    console.print("verdict    holds" if verdict.holds and same else "verdict    DOES NOT HOLD")
+    return 0 if verdict.holds and same else 1
+
+
+def _rebuild(model: SavedModel, data: str) -> tuple[np.ndarray, ConvexReLUProblem]:
+    """Return all inputs, and the training problem rebuilt from the data."""
+    frame, column, _, _ = take_target(read_source(data), model.target)
+    if frame.shape[0] != model.n_rows:
+        raise ProblemError(f"the model was made from {model.n_rows} rows with a target, {data} has {frame.shape[0]}")
+    inputs = model.preparation.encode(frame)
+    y = target_values(column, model.target, model.task)[model.train]
+    if model.classes is not None and not np.isin(y, model.classes).all():
+        raise ProblemError(f"{data} has classes of {model.target!r} that the model does not know")
+    X = model.preparation.standardize(inputs[model.train])
+    return inputs, ConvexReLUProblem(X, encode_targets(y, model.classes), model.alpha, **model.problem)
+
+
+def _same_network(model: SavedModel, inputs: np.ndarray) -> bool:
+    """Return whether the saved network, the unfolded one and the certificate's are one function on the data."""
+    certificate = model.certificate
+    if certificate is None or certificate.network.digest() != model.unfolded.digest():
+        return False
+    folded, unfolded = model.network(inputs), model.unfolded(model.preparation.standardize(inputs))
+    return bool(
+        np.allclose(folded, unfolded, rtol=_FOLDING_TOLERANCE, atol=_FOLDING_TOLERANCE * np.abs(unfolded).max())
+    )
