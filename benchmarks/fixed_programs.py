@@ -89,13 +89,13 @@ def best(records: list[Record]) -> Record | None:
     return min((r for r in records if r["cpu"]), key=lambda r: r["score"]["relative_gap"], default=None)
 
 
-def measure(solver: str, name: str) -> list[Record]:
-    """Sweep, then time the winners five times."""
+def measure(solver: str, name: str, repeats: int) -> list[Record]:
+    """Sweep, then time the winners again."""
     records = sweep(solver, name)
     winners = [reached(records, target) for target in TARGETS] + [best(records)]
     for winner in {id(r): r for r in winners if r}.values():
-        if winner["cpu"][0] <= 10:
-            winner.update(run_worker(solver, name, winner["setting"], 5))
+        if winner["cpu"][0] <= 10 and repeats > 1:
+            winner.update(run_worker(solver, name, winner["setting"], repeats))
     return records
 
 
@@ -177,6 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--solvers", nargs="*", default=list(SOLVERS), choices=SOLVERS)
     parser.add_argument("--instances", nargs="*", default=list(SMALL), help=f"of {', '.join(NAMES)}, or 'all'")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of the winning settings (1: the sweep's own run)")
     arguments = parser.parse_args()
     names = list(NAMES) if arguments.instances == ["all"] else arguments.instances
     RESULTS.mkdir(exist_ok=True)
@@ -185,7 +186,7 @@ def main() -> None:
             print("rectifold.solve_convex_relu is not there yet: its rows are left out")
             continue
         for name in names:
-            stored = load(solver) | {name: measure(solver, name)}
+            stored = load(solver) | {name: measure(solver, name, arguments.repeats)}
             path_of(solver).write_text(json.dumps(stored, indent=1))
     text = table([n for n in NAMES if any(n in load(s) for s in SOLVERS)])
     (RESULTS / "fixed_programs.md").write_text(text)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from rectifold.cli.preparation import MAX_CATEGORIES, Preparation
+from rectifold.cli.tables import read_source
 from rectifold.core.errors import ProblemError
 from rectifold.core.network import ReLUNetwork
 
@@ -80,3 +81,11 @@ def test_columns_that_are_gone_or_changed_are_refused(table):
         preparation.encode(table.drop(columns="two"))
     with pytest.raises(ProblemError, match="held numbers in training"):
         preparation.encode(table.assign(n=["a", "b", "c", "d"]))
+
+
+def test_question_marks_and_empty_cells_are_missing_values(tmp_path):
+    (tmp_path / "t.csv").write_text("\ufeffa, b ,y\n1,?,3\n,2,4\n", encoding="utf-8")
+    frame = read_source(str(tmp_path / "t.csv")).frame
+    assert list(frame.columns) == ["a", "b", "y"]
+    np.testing.assert_array_equal(frame.isna().to_numpy(), [[False, True, False], [True, False, False]])
+    assert frame["b"].dtype.kind == "f"

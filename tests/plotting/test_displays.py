@@ -108,6 +108,13 @@ def test_average_is_the_partial_dependence(network, X):
     np.testing.assert_allclose(means, expected)
 
 
+def test_the_average_of_many_rows_uses_all_of_their_range(network):
+    many = np.column_stack([np.linspace(-1.0, 1.0, 2001), np.zeros(2001)])
+    t, means = FoldDisplay(network, many, [1]).average_1d(1)
+    exact = [np.mean(network(np.column_stack([many[:, 0], np.full(2001, value)]))) for value in t]
+    np.testing.assert_allclose(means, exact, atol=5e-3)
+
+
 def test_fold_panels_hold_the_polyline_and_the_plane(network, X):
     display = FoldDisplay(network, X, [0, (0, 1)], feature_names=["a", "b"]).plot()
     assert len(display.axes_) == 2

@@ -34,17 +34,18 @@ struct ActiveQR {
 
     RECTIFOLD_INLINE void clear() {
         for (int i = 0; i < k; ++i) std::fill_n(r_row(i), stride, 0.0);
-        std::fill_n(z.data(), width, 0.0);
+        for (auto* vector : {&z, &inverse_diagonal}) std::fill_n(vector->data(), width, 0.0);
         k = 0;
     }
 
     // out = Q' a, four columns at a time so that their reductions overlap
     RECTIFOLD_INLINE void project(const double* a, double* out, int first, int last) {
+        const int length = width;
         int j = first;
         for (; j + 4 <= last; j += 4) {
             const double *q0 = q_column(j), *q1 = q_column(j + 1), *q2 = q_column(j + 2), *q3 = q_column(j + 3);
             Doubles s0 = simd::splat(0.0), s1 = s0, s2 = s0, s3 = s0;
-            for (int i = 0; i < width; i += simd::kDoubles) {
+            for (int i = 0; i < length; i += simd::kDoubles) {
                 const Doubles x = simd::load(a + i);
                 s0 += x * simd::load(q0 + i);
                 s1 += x * simd::load(q1 + i);
@@ -61,12 +62,13 @@ struct ActiveQR {
 
     // a -= Q h
     RECTIFOLD_INLINE void subtract(double* a, const double* h, int first, int last) {
+        const int length = width;
         int j = first;
         for (; j + 4 <= last; j += 4) {
             const double *q0 = q_column(j), *q1 = q_column(j + 1), *q2 = q_column(j + 2), *q3 = q_column(j + 3);
             const Doubles h0 = simd::splat(h[j]), h1 = simd::splat(h[j + 1]);
             const Doubles h2 = simd::splat(h[j + 2]), h3 = simd::splat(h[j + 3]);
-            for (int i = 0; i < width; i += simd::kDoubles) {
+            for (int i = 0; i < length; i += simd::kDoubles) {
                 const Doubles low = h0 * simd::load(q0 + i) + h1 * simd::load(q1 + i);
                 const Doubles high = h2 * simd::load(q2 + i) + h3 * simd::load(q3 + i);
                 simd::store(a + i, simd::load(a + i) - (low + high));
@@ -90,13 +92,13 @@ struct ActiveQR {
     RECTIFOLD_INLINE bool append(double* v, double dependent) {
         double* a = q_column(k);
         double* h = column.data();
-        remove_span(a, h);
-        double norm2 = simd::dot(a, a, width);
-        if (norm2 < 0.5 && k > 0) {
-            double* h2 = correction.data();
-            remove_span(a, h2);
-            for (int j = 0; j < k; ++j) h[j] += h2[j];
+        double norm2 = 1.0;
+        std::fill_n(h, k, 0.0);
+        for (int pass = 0; pass < 2; ++pass) {
+            remove_span(a, correction.data());
+            for (int j = 0; j < k; ++j) h[j] += correction[j];
             norm2 = simd::dot(a, a, width);
+            if (norm2 >= 0.5) break;
         }
         const double norm = std::sqrt(norm2);
         if (!(norm > dependent)) return false;
@@ -112,14 +114,25 @@ struct ActiveQR {
         return true;
     }
 
-    // x <- R^-1 b for the padded vectors x, b (b may be x); entries of x from k on must be finite.
+    // x <- R^-1 b. In blocks of 8 unknowns: what the solved ones contribute comes as vector dots, the triangle inside the
+    // block runs in registers (a scalar store followed by a vector load of the same line would stall). Beyond k the
+    // inverse diagonal is 0, so that x is 0 there; b must be finite up to the padding.
     RECTIFOLD_INLINE void solve(const double* b, double* x) {
-        for (int i = k - 1; i >= 0; --i) {
-            const double* row = r_row(i);
-            const int first = (i + 1) / simd::kDoubles * simd::kDoubles;
-            const int last = simd::round_up(k, simd::kDoubles);
-            const double known = first < last ? simd::dot(row + first, x + first, last - first) : 0.0;
-            x[i] = (b[i] - known) * inverse_diagonal[i];
+        constexpr int block = simd::kDoubles;
+        const int padded = simd::round_up(k, block);
+        const double* inverse = inverse_diagonal.data();
+        for (int first = padded - block; first >= 0; first -= block) {
+            const double* rows = r.data() + static_cast<std::size_t>(first) * stride + first;
+            double t[block];
+            for (int i = 0; i < block; ++i) t[i] = b[first + i];
+            if (first + block < padded)
+                for (int i = 0; i < block; ++i)
+                    t[i] -= simd::dot(rows + static_cast<std::size_t>(i) * stride + block, x + first + block, padded - first - block);
+            for (int m = block - 1; m >= 0; --m) {
+                t[m] *= inverse[first + m];
+                for (int i = 0; i < m; ++i) t[i] -= rows[static_cast<std::size_t>(i) * stride + m] * t[m];
+            }
+            for (int i = 0; i < block; ++i) x[first + i] = t[i];
         }
     }
 
@@ -152,7 +165,7 @@ struct ActiveQR {
         --k;
         std::fill_n(r_row(k), stride, 0.0);
         simd::add_scaled(v, -y[k], q_column(k), width);
-        z[k] = 0.0;
+        z[k] = inverse_diagonal[k] = 0.0;
     }
 };
 

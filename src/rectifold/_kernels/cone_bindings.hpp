@@ -41,37 +41,24 @@ struct Job {
     const std::uint8_t* pattern(std::size_t p) const { return patterns + p * rows->n; }
 };
 
-RECTIFOLD_INLINE void project_range(const Job& job, ConeSolver& solver, int first, int last) {
-    for (int b = first; b < last; ++b)
-        solver.solve(job.pattern(job.index[b]), job.C + static_cast<std::size_t>(b) * job.rows->d, 1.0, job.rules,
-                     job.warm_rows(b), job.warm_width, job.answer(b));
-}
-
-RECTIFOLD_INLINE void price_range(const Job& job, ConeSolver& solver, int first, int last, double* moments) {
+// Blocks first..last; when pricing, block 2p + side belongs to pattern p, and first is even.
+RECTIFOLD_INLINE void run_range(const Job& job, ConeSolver& solver, int first, int last, double* moments) {
     constexpr int panel = 4;
     const ConeRows& rows = *job.rows;
-    for (int p = first; p < last; p += panel) {
-        const int count = std::min(panel, last - p);
-        if (count == panel) {
-            gated_moments<panel>(rows, job.pattern(p), job.theta, moments);
-        } else {
-            for (int q = 0; q < count; ++q)
-                gated_moments<1>(rows, job.pattern(p + q), job.theta, moments + static_cast<std::size_t>(q) * rows.width);
-        }
-        for (int q = 0; q < count; ++q)
-            for (int side = 0; side < 2; ++side) {
-                const std::size_t b = 2 * static_cast<std::size_t>(p + q) + side;
-                solver.solve(job.pattern(p + q), moments + static_cast<std::size_t>(q) * rows.width, side ? -1.0 : 1.0,
-                             job.rules, job.warm_rows(b), job.warm_width, job.answer(b));
+    int panel_start = 0, panel_end = 0;  // patterns whose moment vectors are at hand
+    for (int b = first; b < last; ++b) {
+        const int p = job.theta ? b / 2 : job.index[b];
+        const double* c = job.theta ? nullptr : job.C + static_cast<std::size_t>(b) * rows.d;
+        if (job.theta) {
+            if (p >= panel_end) {
+                panel_start = p;
+                panel_end = std::min(p + panel, last / 2);
+                gated_moments(rows, job.pattern(p), panel_end - p, job.theta, moments);
             }
+            c = moments + static_cast<std::size_t>(p - panel_start) * rows.width;
+        }
+        solver.solve(job.pattern(p), c, job.theta && b % 2 ? -1.0 : 1.0, job.rules, job.warm_rows(b), job.warm_width, job.answer(b));
     }
-}
-
-RECTIFOLD_INLINE void run_range(const Job& job, ConeSolver& solver, int first, int last, double* moments) {
-    if (job.theta)
-        price_range(job, solver, first, last, moments);
-    else
-        project_range(job, solver, first, last);
 }
 
 #if RECTIFOLD_DISPATCH
@@ -94,9 +81,10 @@ inline void run(const Job& job, ConeSolver& solver, int first, int last, double*
     run_range(job, solver, first, last, moments);
 }
 
-// `count` units of work in equal consecutive shares; a share's answers do not depend on who computes it.
+// `count` blocks (patterns, when pricing) in equal consecutive shares; a share's answers do not depend on who computes it.
 inline void run_threads(const Job& job, int count, int n_threads) {
     const int workers = std::max(1, std::min(n_threads, count));
+    const int unit = job.theta ? 2 : 1;  // both signs of a pattern stay together
     std::vector<std::unique_ptr<ConeSolver>> solvers;
     std::vector<simd::Buffer<double>> moments(workers);
     for (int w = 0; w < workers; ++w) {
@@ -104,7 +92,7 @@ inline void run_threads(const Job& job, int count, int n_threads) {
         moments[w].assign(4 * static_cast<std::size_t>(job.rows->width), 0.0);
     }
     const auto share = [&](int w) {
-        const auto bound = [&](int k) { return static_cast<int>(static_cast<long long>(count) * k / workers); };
+        const auto bound = [&](int k) { return unit * static_cast<int>(static_cast<long long>(count) * k / workers); };
         run(job, *solvers[w], bound(w), bound(w + 1), moments[w].data());
     };
     std::vector<std::thread> threads;

@@ -129,39 +129,56 @@ class ConeSolver {
 
     RECTIFOLD_INLINE double norm2() const { return simd::dot(v.data(), v.data(), X.width); }
 
+    // Every round sweeps either all rows or the short list, and lets the worst row enter. The heavy steps have one call
+    // site each: they are inlined, and the code must stay small.
     RECTIFOLD_INLINE Status iterate(Rules rules, double norm_c) {
         const double tol = std::max(rules.tol, 4e-16 * (X.d + 16));
         const double target = rules.threshold / norm_c;
-        int budget = 100 + 20 * X.d;
-        while (true) {
+        float enough = 0.0f;
+        bool in_list = false, entered = qr.k > 0;
+        int newest = -1, newest_place = -1;
+        double before = 1.0;
+        for (int budget = 100 + 20 * X.d; budget > 0;) {
+            if (entered) restore(newest, newest_place, before);
+            entered = false;
             const double size2 = norm2();
             if (target > 0.0 && size2 <= target * target && bound_holds(rules.threshold, norm_c))
                 return Status::below_threshold;
             if (size2 <= tol * tol) return Status::exact;
-            const double error = (X.d + 4) * 0x1p-24 * std::sqrt(size2);
-            const float sure = static_cast<float>(-2.0 * error);
-            const float lowest = sweep(X.tiles.data(), X.n_tiles, sign.data(), slack.data());
-            if (lowest < sure) {
-                if (uses_list) {
-                    fill_list(sure);
-                    work_off_list(std::min(sure, kListDepth * lowest), target, budget);
-                } else {
-                    --budget;
-                    enter(find(slack.data(), lowest), -1);
+            const Sweep worst = in_list ? sweep(list.tile.data(), 1, list.sign.data(), list.slack.data())
+                                        : sweep(X.tiles.data(), X.n_tiles, sign.data(), slack.data());
+            int candidate = worst.position;
+            if (in_list) {
+                if (!(worst.slack < enough)) {
+                    in_list = false;
+                    continue;
                 }
+                candidate = list.row[worst.position];
             } else {
-                const int row = most_violated_near(error, tol);
-                if (row >= 0) {
-                    --budget;
-                    enter(row, -1);
-                } else if (blocked_rows_hold(tol)) {
-                    return Status::exact;
-                } else if (!unblock(size2)) {
-                    return Status::iteration_limit;
+                const double error = (X.d + 4) * 0x1p-24 * std::sqrt(size2);
+                const float sure = static_cast<float>(-2.0 * error);
+                if (!(worst.slack < sure)) {
+                    candidate = most_violated_near(error, tol);
+                    if (candidate < 0) {
+                        if (blocked_rows_hold(tol)) return Status::exact;
+                        if (!unblock(size2)) return Status::iteration_limit;
+                        continue;
+                    }
+                } else if (uses_list) {
+                    fill_list(sure);
+                    enough = std::min(sure, kListDepth * worst.slack);
+                    in_list = true;
+                    continue;
                 }
             }
-            if (budget <= 0) return Status::iteration_limit;
+            --budget;
+            before = size2;
+            newest = candidate;
+            newest_place = in_list ? worst.position : -1;
+            entered = add(newest, newest_place, 1e-14);
+            if (!entered) block(newest, newest_place, size2);
         }
+        return Status::iteration_limit;
     }
 
     // ||c + A'rho|| <= threshold for the multipliers at hand, the sum formed anew (left in work).
@@ -179,12 +196,20 @@ class ConeSolver {
 
     RECTIFOLD_INLINE double unit_scale(int i) const { return orientation[i] < 0.0f ? -X.scale[i] : X.scale[i]; }
 
-    // Slacks sign_i x_i'v / ||x_i|| in single precision over whole tiles; the lowest of them.
-    RECTIFOLD_INLINE float sweep(const float* tile, int n_tiles, const float* signs, float* out) {
+    struct Sweep {
+        float slack;   // the lowest one, 0 where none is negative
+        int position;  // where it is
+    };
+
+    // Slacks sign_i x_i'v / ||x_i|| in single precision over whole tiles.
+    RECTIFOLD_INLINE Sweep sweep(const float* tile, int n_tiles, const float* signs, float* out) {
         const int d = X.d;
-        const float* w = v_single.data();
-        for (int j = 0; j < d; ++j) v_single[j] = static_cast<float>(v[j]);
+        float* w = v_single.data();
+        const double* from = v.data();
+        for (int j = 0; j < d; ++j) w[j] = static_cast<float>(from[j]);
+        const float* slacks = out;
         Floats lowest = simd::splat(0.0f);
+        simd::Ints where = simd::splat(static_cast<std::int32_t>(0));
         for (int t = 0; t < n_tiles; ++t, signs += kTile, out += kTile) {
             Floats s0 = simd::splat(0.0f), s1 = s0, s2 = s0, s3 = s0;
             for (int j = 0; j < d; ++j, tile += kTile) {
@@ -204,35 +229,32 @@ class ConeSolver {
             simd::store(out + 48, s3);
             const Floats low = simd::select(s1 < s0, s1, s0), high = simd::select(s3 < s2, s3, s2);
             const Floats least = simd::select(high < low, high, low);
-            lowest = simd::select(least < lowest, least, lowest);
+            const simd::Ints lower = least < lowest;
+            lowest = simd::select(lower, least, lowest);
+            where = simd::select(lower, simd::splat(static_cast<std::int32_t>(t)), where);
         }
-        float result = 0.0f;
-        for (int l = 0; l < simd::kFloats; ++l) result = std::min(result, static_cast<float>(lowest[l]));
-        return result;
+        float lanes[simd::kFloats];
+        std::int32_t tiles[simd::kFloats];
+        simd::store(lanes, lowest);
+        simd::store(tiles, where);
+        int lane = 0;
+        for (int l = 1; l < simd::kFloats; ++l) lane = lanes[l] < lanes[lane] ? l : lane;
+        int position = tiles[lane] * kTile + lane;
+        for (int u = 0; u < 3 && slacks[position] != lanes[lane]; ++u) position += simd::kFloats;
+        return {lanes[lane], position};
     }
 
-    RECTIFOLD_INLINE int find(const float* values, float wanted) const {
-        int i = 0;
-        while (values[i] != wanted) ++i;
-        return i;
-    }
-
-    // Adds row i and drops rows until the multipliers are nonnegative again; ||v|| falls.
-    RECTIFOLD_INLINE void enter(int i, int list_place) {
-        const double before = norm2();
+    // Row i joins the active set with multiplier 0; false where it depends on the active rows.
+    RECTIFOLD_INLINE bool add(int i, int list_place, double dependent) {
         simd::scale_into(qr.q_column(qr.k), unit_scale(i), X.row(i), X.width);
-        if (!qr.append(v.data(), 1e-14)) {
-            block(i, list_place, before);
-            return;
-        }
-        member[qr.k - 1] = i;
-        place[qr.k - 1] = list_place;
-        rho[qr.k - 1] = 0.0;
+        if (!qr.append(v.data(), dependent)) return false;
+        const int last = qr.k - 1;
+        member[last] = i;
+        place[last] = list_place;
+        rho[last] = 0.0;
         sign[i] = 0.0f;
         if (list_place >= 0) list.sign[list_place] = 0.0f;
-        restore();
-        if (qr.k == X.d) std::fill(v.begin(), v.end(), 0.0);
-        if (sign[i] != 0.0f && !(norm2() < before)) block(i, list_place, before);
+        return true;
     }
 
     RECTIFOLD_INLINE void block(int i, int list_place, double size2) {
@@ -256,8 +278,8 @@ class ConeSolver {
         return true;
     }
 
-    // From the feasible multipliers rho towards the minimiser on the active face (Lawson & Hanson's inner loop).
-    RECTIFOLD_INLINE void restore() {
+    // From the feasible multipliers rho to the minimiser on a face of the active ones (Lawson & Hanson's inner loop).
+    RECTIFOLD_INLINE void restore(int newest, int newest_place, double before) {
         double* z = qr.z.data();
         while (true) {
             qr.solve(qr.y.data(), z);
@@ -277,6 +299,8 @@ class ConeSolver {
                 if (j == blocking || (z[j] <= 0.0 && rho[j] <= 0.0)) leave(j);
         }
         std::copy_n(z, qr.k, rho.data());
+        if (qr.k == X.d) std::fill(v.begin(), v.end(), 0.0);
+        if (newest >= 0 && sign[newest] != 0.0f && !(norm2() < before)) block(newest, newest_place, before);
     }
 
     RECTIFOLD_INLINE void leave(int j) {
@@ -292,20 +316,13 @@ class ConeSolver {
         qr.drop(j, v.data());
     }
 
-    // The face of the given rows, less those with a negative multiplier: a valid start with c + A'rho = v.
+    // The face of the given rows; restore() then drops those with a negative multiplier, which leaves a valid start.
     RECTIFOLD_INLINE void warm_start(const std::int32_t* warm, int n_warm) {
         for (int m = 0; m < n_warm && qr.k < X.d; ++m) {
             const int i = warm[m];
             if (i < 0 || X.scale[i] == 0.0 || sign[i] == 0.0f) continue;
-            simd::scale_into(qr.q_column(qr.k), unit_scale(i), X.row(i), X.width);
-            if (!qr.append(v.data(), 1e-9)) continue;
-            member[qr.k - 1] = i;
-            place[qr.k - 1] = -1;
-            rho[qr.k - 1] = 0.0;
-            sign[i] = 0.0f;
+            add(i, -1, 1e-9);
         }
-        restore();
-        if (qr.k == X.d) std::fill(v.begin(), v.end(), 0.0);
     }
 
     // One candidate from each of 64 interleaved groups of rows: its most violated one.
@@ -333,17 +350,6 @@ class ConeSolver {
             for (int j = 0; j < X.d; ++j) list.tile[static_cast<std::size_t>(j) * kTile + m] = static_cast<float>(scale * x[j]);
         }
         for (int m = 0; m < ShortList::capacity; ++m) list.sign[m] = m < list.count ? 1.0f : 0.0f;
-    }
-
-    RECTIFOLD_INLINE void work_off_list(float enough, double target, int& budget) {
-        while (budget > 0) {
-            const float lowest = sweep(list.tile.data(), 1, list.sign.data(), list.slack.data());
-            if (!(lowest < enough)) return;
-            const int m = find(list.slack.data(), lowest);
-            --budget;
-            enter(list.row[m], m);
-            if (target > 0.0 && norm2() <= target * target) return;
-        }
     }
 
     // Among the rows that single precision could not tell from satisfied, the most violated one; -1 where none is.

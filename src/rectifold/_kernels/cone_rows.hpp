@@ -53,27 +53,29 @@ struct ConeRows {
     }
 };
 
-// C[p] = X' (D_p o theta) for `count` <= 4 consecutive patterns. Each sum runs over the rows in order, whatever the count.
-template <int count>
-RECTIFOLD_INLINE void gated_moments(const ConeRows& X, const std::uint8_t* patterns, const double* theta, double* C) {
-    constexpr int block = 2;
-    for (int first = 0; first < X.width; first += block * simd::kDoubles) {
-        const int vectors = std::min(block, (X.width - first) / simd::kDoubles);
-        Doubles total[count][block];
-        for (auto& pattern_total : total)
-            for (auto& t : pattern_total) t = simd::splat(0.0);
+// C[p] = X' (D_p o theta) for the next `count` <= 4 patterns; each sum runs over the rows in order, whatever the count.
+RECTIFOLD_INLINE void gated_moments(const ConeRows& X, const std::uint8_t* patterns, int count, const double* theta, double* C) {
+    constexpr int panel = 4;
+    const std::uint8_t* pattern[panel];
+    for (int p = 0; p < panel; ++p) pattern[p] = patterns + static_cast<std::size_t>(std::min(p, count - 1)) * X.n;
+    for (int first = 0; first < X.width; first += 2 * simd::kDoubles) {
+        const bool pair = first + simd::kDoubles < X.width;
+        Doubles low[panel], high[panel];
+        for (int p = 0; p < panel; ++p) low[p] = high[p] = simd::splat(0.0);
         for (int i = 0; i < X.n; ++i) {
             const double* x = X.row(i) + first;
-            const Doubles x0 = simd::load(x), x1 = vectors > 1 ? simd::load(x + simd::kDoubles) : simd::splat(0.0);
-            for (int p = 0; p < count; ++p) {
-                const Doubles weight = simd::splat(patterns[static_cast<std::size_t>(p) * X.n + i] ? theta[i] : 0.0);
-                total[p][0] += weight * x0;
-                total[p][1] += weight * x1;
+            const Doubles x0 = simd::load(x), x1 = simd::load(pair ? x + simd::kDoubles : x);
+            for (int p = 0; p < panel; ++p) {
+                const Doubles weight = simd::splat(pattern[p][i] ? theta[i] : 0.0);
+                low[p] += weight * x0;
+                high[p] += weight * x1;
             }
         }
-        for (int p = 0; p < count; ++p)
-            for (int u = 0; u < vectors; ++u)
-                simd::store(C + static_cast<std::size_t>(p) * X.width + first + u * simd::kDoubles, total[p][u]);
+        for (int p = 0; p < count; ++p) {
+            double* out = C + static_cast<std::size_t>(p) * X.width + first;
+            simd::store(out, low[p]);
+            if (pair) simd::store(out + simd::kDoubles, high[p]);
+        }
     }
 }
 

@@ -28,8 +28,8 @@ _EXP_TERMS = 15
 def log(x: Array) -> Enclosed:
     """Enclose the natural logarithm of x > 0 (normal numbers).
 
-    ``x = m 2^e`` with m in [1/sqrt 2, sqrt 2), ``log m = 2 atanh((m - 1) / (m + 1))`` by its series: below 6 roundings of
-    relative size u on log m and 3 on e log 2, and a remainder below 1e-21; the radius allows 16.
+    ``x = m 2^e`` with m in [1/sqrt 2, sqrt 2), ``log m = 2 atanh((m - 1) / (m + 1))`` by its series: below 6 roundings
+    of relative size u on log m and 3 on e log 2, and a remainder below 1e-21; the radius allows 16.
     """
     m, e = np.frexp(x)
     small = m < 0.7071067811865476

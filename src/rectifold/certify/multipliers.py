@@ -12,7 +12,7 @@ from rectifold.core.certificate import LeafMultipliers
 from rectifold.core.errors import CertificateError
 from rectifold.core.pattern import unpack_patterns
 
-__all__ = ["chunks", "dense", "require", "require_array", "require_multipliers"]
+__all__ = ["chunks", "dense", "require", "require_array", "require_multipliers", "require_number"]
 
 Array = NDArray[np.float64]
 
@@ -23,6 +23,13 @@ def require(condition: bool, message: str) -> None:
     """Raise `CertificateError` unless the condition holds."""
     if not condition:
         raise CertificateError(f"The certificate is malformed: {message}.")
+
+
+def require_number(value: Any, name: str, kind: type) -> None:
+    """Check that a value is of exactly this built-in type (a bool is no int)."""
+    require(
+        type(value) is kind or (kind is float and isinstance(value, float)), f"{name} must be of type {kind.__name__}"
+    )
 
 
 def require_array(value: Any, name: str, kinds: str, shape: tuple[int, ...] | None = None) -> None:

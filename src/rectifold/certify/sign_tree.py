@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rectifold.certify.bounds import half_spreads, norms
-from rectifold.certify.multipliers import chunks, dense, require, require_array, require_multipliers
+from rectifold.certify.multipliers import (
+    chunks,
+    dense,
+    require,
+    require_array,
+    require_multipliers,
+    require_number,
+)
 from rectifold.certify.verdict import Refusal
 from rectifold.core.certificate import Grade, SignTree, SignTrees
 
@@ -21,8 +28,10 @@ def sign_tree_pricing(X: Array, theta: Array, evidence: SignTrees, grade: Grade)
     out = np.full((1, theta.shape[1], 2), np.inf)
     for tree in evidence.trees:
         require(isinstance(tree, SignTree), "trees must hold SignTree objects")
-        require(isinstance(tree.output, int) and 0 <= tree.output < theta.shape[1], "a tree names an unknown output")
-        require(isinstance(tree.sign, int) and tree.sign in (1, -1), "a tree has a sign other than +1 and -1")
+        require_number(tree.output, "a tree's output", int)
+        require_number(tree.sign, "a tree's sign", int)
+        require(0 <= tree.output < theta.shape[1], "a tree names an unknown output")
+        require(tree.sign in (1, -1), "a tree has a sign other than +1 and -1")
         side = 0 if tree.sign > 0 else 1
         require(out[0, tree.output, side] == np.inf, "two trees are for the same output and sign")
         out[0, tree.output, side] = _tree_bound(X, tree.sign * theta[:, tree.output], tree, grade)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifold.certify.multipliers import require, require_array
+from rectifold.certify.multipliers import require, require_array, require_number
 from rectifold.certify.objective import dual_value, primal_value, require_dual_domain
 from rectifold.certify.pattern_bounds import pattern_pricing
 from rectifold.certify.sign_tree import sign_tree_pricing
@@ -57,7 +57,8 @@ def _problem_of(certificate: TrainingCertificate, given: ConvexReLUProblem | Non
 
 def _check(c: TrainingCertificate, problem: ConvexReLUProblem, grade: Grade, residuals: dict[str, float]) -> str:
     for name, value in (("objective", c.objective), ("lower_bound", c.lower_bound), ("scale", c.scale)):
-        require(isinstance(value, float) and np.isfinite(value), f"{name} must be a finite float")
+        require_number(value, name, float)
+        require(bool(np.isfinite(value)), f"{name} must be finite")
     require(c.scale >= 0.0, "scale is negative")
     _require_design(problem)
     _check_objective(c, problem, grade, residuals)
@@ -72,14 +73,15 @@ def _check(c: TrainingCertificate, problem: ConvexReLUProblem, grade: Grade, res
         raise Refusal("scale * theta is not dual feasible: the evidence leaves a neuron above alpha.")
 
     dual, radius = dual_value(problem, theta, c.scale)
-    proven = dual - radius if grade >= Grade.INTERVAL else dual + slack * abs(dual)
+    proven = max(dual - radius, 0.0) if grade >= Grade.INTERVAL else max(dual, 0.0) * (1.0 + slack)  # every F is >= 0
     residuals["dual_value"], residuals["bound_excess"] = dual, c.lower_bound - proven
     if not residuals["bound_excess"] <= 0.0:
         raise Refusal("The lower bound is above the dual value that was re-derived.")
     residuals["relative_gap"] = (c.objective - c.lower_bound) / abs(c.objective) if c.objective else 0.0
     if c.lower_bound > c.objective + OBJECTIVE_SLACK * abs(c.objective):
         raise Refusal("The lower bound is above the objective.")
-    scope = "for the given patterns only" if isinstance(c.evidence, PatternBounds) else "over all widths and all weights"
+    restricted = isinstance(c.evidence, PatternBounds)
+    scope = "for the given patterns only" if restricted else "over all widths and all weights"
     return f"F(network) <= {c.objective:.10g}, and F >= {c.lower_bound:.10g} {scope}."
 
 
@@ -92,7 +94,9 @@ def _require_design(problem: ConvexReLUProblem) -> None:
         require(bias == 1.0, "the problem's bias column is not one")
 
 
-def _check_objective(c: TrainingCertificate, problem: ConvexReLUProblem, grade: Grade, residuals: dict[str, float]) -> None:
+def _check_objective(
+    c: TrainingCertificate, problem: ConvexReLUProblem, grade: Grade, residuals: dict[str, float]
+) -> None:
     require(isinstance(c.network, ReLUNetwork), "its network is not a ReLUNetwork")
     try:
         problem.neurons(c.network)
@@ -111,7 +115,8 @@ def _dual_point(c: TrainingCertificate, problem: ConvexReLUProblem) -> Array:
     require(isinstance(c.theta, DyadicArray), "theta must be a DyadicArray")
     require_array(c.theta.integers, "theta", "i", problem.targets.shape)
     require(bool(np.all(np.abs(c.theta.integers) <= _LARGEST_INTEGER)), "theta has more than 53 bits")
-    require(isinstance(c.theta.exponent, int) and -1000 <= c.theta.exponent <= 900, "theta's exponent is out of range")
+    require_number(c.theta.exponent, "theta's exponent", int)
+    require(-1000 <= c.theta.exponent <= 900, "theta's exponent is out of range")
     if problem.fit_intercept and any(c.theta.column_sums()):
         raise Refusal("theta does not sum to zero: with an intercept it proves nothing.")
     if problem.loss.name == "multinomial" and any(sum(row) for row in c.theta.integers.tolist()):

@@ -46,5 +46,5 @@ class Verdict:
         return "\n".join([*lines, *(f"  {name} = {value:.10g}" for name, value in self.residuals.items())])
 
 
-class Refusal(Exception):  # noqa: N818 - it ends a check, it is not an error
+class Refusal(Exception):
     """Ends a verification: the certificate is well formed, but its claim does not follow."""

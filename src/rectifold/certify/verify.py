@@ -25,7 +25,7 @@ def verify(
     result_or_certificate : Result or TrainingCertificate
         A result must claim no more than its certificate.
     problem : ConvexReLUProblem, optional
-        The problem the claim is about; needed where the certificate was stored without its data, and compared by digest.
+        What the claim is about; needed where the certificate was stored without its data, and compared by digest.
     grade : Grade or {"float", "interval"}, optional
         FLOAT (default): float64 with a relative tolerance of 1e-9. INTERVAL: the lower bound and dual feasibility hold
         whatever was rounded. At every grade the objective is claimed to a relative 1e-9, being a float64 evaluation.

@@ -135,7 +135,9 @@ def _folds(data: RunData, seed: int) -> list[Fold]:
         splitter = StratifiedKFold
         n_folds = min(n_folds, int(np.unique(y, return_counts=True)[1].min()))
     if n_folds < 2:
-        raise ProblemError("too few training rows to choose alpha by cross-validation; give one with --alpha")
+        raise ProblemError(
+            "too few training rows, or rows of some class, to choose alpha by cross-validation; give one with --alpha"
+        )
     raw = data.X(data.train)
     standardized = bool((data.preparation.mean != 0).any() or (data.preparation.scale != 1).any())
     folds: list[Fold] = []

@@ -95,7 +95,7 @@ def _read_file(path: Path) -> pd.DataFrame:
         if lower.endswith(_PARQUET):
             return pd.read_parquet(path)
         if lower.endswith(_CSV):
-            return pd.read_csv(path, sep=_separator(path), skipinitialspace=True)
+            return pd.read_csv(path, sep=_separator(path), skipinitialspace=True, na_values=["?"])
     except pd.errors.EmptyDataError:
         raise ProblemError(f"{path} is empty") from None
     except ImportError as error:

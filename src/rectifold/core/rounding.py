@@ -1,7 +1,7 @@
 """Numbers whose rounding is under control: dyadic arrays, and rigorous bounds on matrix products and eigenvalues.
 
-The a-priori bounds hold for every order of summation and with or without fused multiply-add, so that any BLAS may do the
-work. Underflow is covered by `TINY`.
+The a-priori bounds hold for every order of summation and with or without fused multiply-add, so that any BLAS may do
+the work. Underflow is covered by `TINY`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class FoldDisplay:
     network : ReLUNetwork
         With one hidden layer.
     X : array_like, shape (n_samples, n_features)
-        Gives the ranges, the median sample and the samples to average over (the first 500).
+        Gives the ranges, the median sample and the samples to average over (500, evenly spaced, of more).
     features : sequence of int or (int, int)
     output : int, default 0
     feature_names : sequence of str, optional
@@ -109,7 +109,8 @@ class FoldDisplay:
     def average_1d(self, feature: int) -> tuple[Array, Array]:
         """Return (t, prediction averaged over samples): the partial dependence, on an even grid."""
         t = np.linspace(*self._range(feature), _GRID_1D)
-        rows = self.X[:_AVERAGED_ROWS].copy()
+        chosen = np.linspace(0, self.X.shape[0] - 1, min(self.X.shape[0], _AVERAGED_ROWS)).astype(np.intp)
+        rows = self.X[chosen]
         means = np.empty_like(t)
         for i, value in enumerate(t):
             rows[:, feature] = value

@@ -37,8 +37,11 @@ class BlockProgram:
         self.fit_intercept = problem.fit_intercept
         self.patterns = patterns
         self.signs = np.asarray(signs, dtype=np.float64)
-        self.orientation = np.where(patterns, 1.0, -1.0)
         self.mask = patterns * self.signs[:, None]
+        nonzero = self.X.any(axis=1)
+        self.rows = slice(None) if nonzero.all() else np.flatnonzero(nonzero)
+        self.cone_rows = self.X[self.rows]
+        self.orientation = np.where(patterns[:, self.rows], 1.0, -1.0)
 
     def __len__(self) -> int:
         return len(self.signs)
@@ -82,27 +85,29 @@ class BlockProgram:
         return np.asarray((self.mask * theta) @ self.X)
 
     def slacks(self, w: Array) -> Array:
-        """Return ``A_b w_b``, shape (B, n)."""
-        return np.asarray((w @ self.X.T) * self.orientation)
+        """Return ``A_b w_b`` without zero rows of X, shape (B, n_rows)."""
+        return np.asarray((w @ self.cone_rows.T) * self.orientation)
 
     def adjoint_slacks(self, rho: Array) -> Array:
         """Return ``A_b' rho_b``, shape (B, d)."""
-        return np.asarray((rho * self.orientation) @ self.X)
+        return np.asarray((rho * self.orientation) @ self.cone_rows)
 
     @cached_property
     def _products(self) -> Array | None:
-        n, d = self.X.shape
+        n, d = self.cone_rows.shape
         rows, cols = np.tril_indices(d)
-        return self.X[:, rows] * self.X[:, cols] if n * len(rows) * 8 <= _GRAM_BYTES else None
+        if n * len(rows) * 8 > _GRAM_BYTES:
+            return None
+        return self.cone_rows[:, rows] * self.cone_rows[:, cols]
 
     def weighted_grams(self, weights: Array) -> Array:
-        """Return ``X' diag(weights_b) X`` for every block, shape (B, d, d)."""
+        """Return ``A_b' diag(weights_b) A_b`` for every block, shape (B, d, d)."""
         d = self.X.shape[1]
         out = np.empty((len(weights), d, d))
         products = self._products
         if products is None:
             for b, row in enumerate(weights):
-                out[b] = (self.X.T * row) @ self.X
+                out[b] = (self.cone_rows.T * row) @ self.cone_rows
             return out
         rows, cols = np.tril_indices(d)
         packed = weights @ products

@@ -167,7 +167,8 @@ def _null_basis(X: Array, rows: Bits) -> Array:
 def _cone_line(face: Face, dw: Array, dc: float) -> Face | None:
     """Step to the Newton point or the first row met; None if no progress is possible."""
     program = face.program
-    slack, change = program.slacks(face.w), program.slacks(dw)
+    side = np.where(program.patterns, 1.0, -1.0)
+    slack, change = side * (face.w @ program.X.T), side * (dw @ program.X.T)
     scale = np.linalg.norm(face.w, axis=1)[:, None] * np.linalg.norm(program.X, axis=1)
     falling = (change < -1e-14 * scale) & ~face.tight
     ratio = np.full(slack.shape, np.inf)
@@ -275,6 +276,6 @@ def _release(face: Face, crossing: bool) -> Face | None:
 
 
 def _multipliers(program: BlockProgram, w: Array, correlation: Array, b: int, rows: NDArray[np.intp]) -> Array:
-    matrix = (program.X[rows] * program.orientation[b, rows][:, None]).T
+    matrix = (program.X[rows] * np.where(program.patterns[b, rows], 1.0, -1.0)[:, None]).T
     target = program.alpha * w / np.linalg.norm(w) - correlation
     return np.asarray(np.linalg.lstsq(matrix, target, rcond=_RANK_TOL)[0])

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 _STEP_FRACTION = 0.99
 _START_FRACTION = 0.3
+_SHORTEST_STEP = 1e-5
 
 
 @dataclass
@@ -29,8 +30,8 @@ class InteriorPoint:
     t : ndarray, shape (B,)
         Upper bounds of ``||w_b||``.
     intercept : float
-    slack, rho : ndarray, shape (B, n)
-        Cone slacks and their multipliers.
+    slack, rho : ndarray, shape (B, n_rows)
+        Cone slacks and their multipliers, zero rows of X left out.
     q : ndarray, shape (B, d)
         Multipliers of the norm cone; ``(alpha, q_b)`` is inside the second-order cone.
     """
@@ -59,7 +60,7 @@ def starting_point(program: BlockProgram, interior: Array) -> InteriorPoint:
     interior : ndarray, shape (B, d)
         Strictly interior points of the cones.
     """
-    n_blocks, n = len(interior), program.X.shape[0]
+    n_blocks, n = len(interior), program.cone_rows.shape[0]
     w = analytic_centres(program, interior)
     size = _START_FRACTION * program.null_value / (program.alpha * n_blocks)
     w *= size / np.linalg.norm(w, axis=1, keepdims=True)
@@ -85,7 +86,7 @@ def analytic_centres(program: BlockProgram, interior: Array, steps: int = 6) -> 
     -------
     ndarray, shape (B, d)
     """
-    n, d = program.X.shape
+    n, d = program.cone_rows.shape
     w = interior / np.linalg.norm(interior, axis=1, keepdims=True)
     for _ in range(steps):
         slack = program.slacks(w)
@@ -149,10 +150,12 @@ def solve_interior_point(
         if should_stop():
             return point, iteration
         try:
-            step = _Step(program, point, fit, theta, residual)
-            point = step.take(mu)
+            moved, length = _Step(program, point, fit, theta, residual).take(mu)
         except np.linalg.LinAlgError:
             return point, iteration
+        if length < _SHORTEST_STEP or not np.all(np.isfinite(moved.w)):
+            return point, iteration
+        point = moved
     return point, max_iter
 
 
@@ -205,7 +208,8 @@ class _Step:
         self.root = np.sqrt(program.curvature(fit))
         self.coupling = _coupling(program, hessian, self.root)
 
-    def take(self, mu: float) -> InteriorPoint:
+    def take(self, mu: float) -> tuple[InteriorPoint, float]:
+        """Return the next point and the length of the step to it."""
         point, program = self.point, self.program
         sc = self.scaling
         affine = self._direction(-sc.l0**2 - (sc.l1**2).sum(1), -2 * sc.l0[:, None] * sc.l1, -point.slack * point.rho)
@@ -224,7 +228,7 @@ class _Step:
         length = min(1.0, _STEP_FRACTION * self._max_step(combined))
         dt, dw, dc, dz, drho, dq = combined
         w = point.w + length * dw
-        return InteriorPoint(
+        moved = InteriorPoint(
             w,
             point.t + length * dt,
             point.intercept + length * dc,
@@ -232,6 +236,7 @@ class _Step:
             point.rho + length * drho,
             point.q + length * dq,
         )
+        return moved, length
 
     def _direction(self, r0: Array, r1: Array, r_linear: Array) -> tuple[Array, Array, float, Array, Array, Array]:
         point, program, sc = self.point, self.program, self.scaling

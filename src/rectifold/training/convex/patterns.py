@@ -212,6 +212,30 @@ def _distinct(rows: Bools, in_order: bool = False) -> tuple[Bools, NDArray[np.in
     return np.ascontiguousarray(rows[first]), first
 
 
+def move_off_kinks(X: Floats, directions: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Move directions (k, d) that lie on a kink of X into a cell beside it by small random steps.
+
+    Returns
+    -------
+    moved : ndarray, shape (k', d)
+        Of unit norm, each with margin above ``MARGIN_TOL``.
+    kept : ndarray of int, shape (k',)
+        Which directions they are; those that no step up to 1e-3 moves are left out.
+    """
+    unit: Floats = directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-300)
+    lengths = np.linalg.norm(X, axis=1)
+    rows, sizes = X[lengths > 0], lengths[lengths > 0]
+    rng = np.random.default_rng(0)
+    moved = unit.copy()
+    for size in (0.0, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3):
+        kinked = np.flatnonzero((np.abs(moved @ rows.T) <= 10 * MARGIN_TOL * sizes).any(axis=1))
+        if not len(kinked):
+            break
+        moved[kinked] = unit[kinked] + size * rng.standard_normal((len(kinked), X.shape[1]))
+    open_ = (np.abs(moved @ rows.T) > MARGIN_TOL * sizes).all(axis=1) & unit.any(axis=1)
+    return moved[open_], np.flatnonzero(open_)
+
+
 def _move_off_kinks(X: Floats, gates: Floats) -> Floats:
     """Gates (d, P) as they are where their pattern is robust, else moved inside a cell beside them."""
     unit: Floats = gates / np.linalg.norm(gates, axis=0, keepdims=True)

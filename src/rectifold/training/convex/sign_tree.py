@@ -15,7 +15,8 @@ from scipy.optimize import nnls
 
 from rectifold.core.certificate import LeafMultipliers, SignTree
 from rectifold.core.pattern import pack_patterns
-from rectifold.training.convex.spectral_bound import balanced_activity, half_spread, residual_weights
+from rectifold.core.rounding import product_norm_upper
+from rectifold.training.convex.spectral_bound import balanced_activity, half_spread, half_spread_upper, residual_weights
 
 __all__ = ["SignTreeSearch", "TreeOutcome"]
 
@@ -49,7 +50,7 @@ class TreeOutcome:
     ----------
     tree : SignTree
     bound : float
-        Largest leaf bound, in plain float64: ``g(u) <= bound`` on the unit ball.
+        ``g(u) <= bound`` on the unit ball, rigorously.
     attained : float
         Largest value of g met.
     direction : ndarray, shape (d,)
@@ -68,7 +69,8 @@ class _Side:
     def __init__(self, X: Array, r: Array, output: int, sign: int, weights: Array) -> None:
         self.X, self.r, self.output, self.sign, self.weights = X, r, output, sign, weights
         self.positive, self.negative = r > 0, r < 0
-        self.norms = np.linalg.norm(X, axis=1)
+        self.norms = np.maximum(np.linalg.norm(X, axis=1), 1e-300)
+        self.share = np.where(self.positive, r * r / weights, 0.0)
         self.attained, self.direction = 0.0, np.zeros(X.shape[1])
         self.root = _Node(np.zeros(len(r), dtype=np.int8))
 
@@ -96,7 +98,7 @@ class _Side:
             error = beta * r_loose * z[rows] - np.where(active, r_loose * z[rows], 0.0)
             if value + node.spread < node.bound:
                 self._record(node, value, base, rows, beta, decided, signs * rho)
-                node.row = self._branching_row(z, on, rows, error)
+                node.row = self._branching_row(z, value, on, rows, error)
             if value <= 0.0:
                 break
             self._attain(v / value, float(r @ np.maximum(z, 0.0)) / value)
@@ -116,15 +118,17 @@ class _Side:
         node.indices = np.concatenate([partial, decided[moved]])
         node.excess = np.concatenate([base[partial], excess[moved]])
 
-    def _branching_row(self, z: Array, on: NDArray[np.bool_], rows: Ints, error: Array) -> int:
-        score = np.where(on, 0.5 * self.r * np.abs(z), 0.0)
-        score[rows] = error
+    def _branching_row(self, z: Array, value: float, on: NDArray[np.bool_], rows: Ints, error: Array) -> int:
+        """Pick a free row with a large share of the spread whose hyperplane passes near the maximiser.
+
+        Without such rows, the row with the largest relaxation error; -1 if the bound is exact.
+        """
+        cosine = np.abs(z) / (self.norms * max(value, 1e-300))
+        score = np.where(on, self.share * (1.2 - cosine), 0.0)
         row = int(score.argmax())
         if score[row] > 0.0:
             return row
-        score = np.where(on, self.r * self.norms, 0.0)
-        row = int(score.argmax())
-        return row if score[row] > 0.0 else -1
+        return int(rows[error.argmax()]) if len(rows) and error.max() > 0.0 else -1
 
     def _attain(self, u: Array, value: float) -> None:
         if value > self.attained:
@@ -154,14 +158,22 @@ class _Side:
         node.children = (children[0], children[1])
         return node.children
 
-    def outcome(self, basis: Array) -> TreeOutcome:
-        """Collapse what did not pay, and write the tree down."""
+    def outcome(self, X: Array, basis: Array) -> TreeOutcome:
+        """Collapse what did not pay, write the tree down and bound its leaves rigorously on the rows X."""
         _collapse(self.root)
         nodes = list(_preorder(self.root))
         leaves = [node for node in nodes if node.children is None]
         splits = np.array([-1 if node.children is None else node.row for node in nodes], dtype=np.int32)
-        tree = SignTree(self.output, self.sign, splits, self.weights, pack_leaves(leaves, len(self.r)))
-        return TreeOutcome(tree, self.root.priority, self.attained, basis @ self.direction)
+        tree = SignTree(self.output, self.sign, splits, self.weights, _pack_leaves(leaves, len(self.r)))
+        bound = max(self._leaf_bound_upper(X, leaf) for leaf in leaves)
+        return TreeOutcome(tree, bound, self.attained, basis @ self.direction)
+
+    def _leaf_bound_upper(self, X: Array, leaf: _Node) -> float:
+        multiplier = np.where(leaf.mask, self.r, 0.0)
+        multiplier[leaf.indices] += leaf.excess
+        on = (leaf.state == 0) & self.positive
+        multiplier[on] = 0.5 * self.r[on]
+        return float(product_norm_upper(multiplier[None, :], X)[0]) + half_spread_upper(X, self.r, self.weights, on)
 
 
 class SignTreeSearch:
@@ -188,7 +200,7 @@ class SignTreeSearch:
     """
 
     def __init__(self, X: Array, theta: Array, max_bytes: int = 2**28) -> None:
-        self.basis = _row_space(X)
+        self._rows, self.basis = X, _row_space(X)
         Z = np.ascontiguousarray(X @ self.basis)
         self.sides = []
         for k in range(theta.shape[1]):
@@ -220,8 +232,9 @@ class SignTreeSearch:
         max_nodes: int,
         should_stop: Callable[[], bool] = lambda: False,
         stop_above: float = np.inf,
+        tightness: float | None = None,
     ) -> bool:
-        """Split until every bound is at most its target; return whether that was reached.
+        """Split until no bound that is left can be lowered to its target; return whether the search came to its end.
 
         Parameters
         ----------
@@ -233,12 +246,16 @@ class SignTreeSearch:
             Polled every 64 nodes.
         stop_above : float
             Stop as soon as some g was seen to exceed this.
+        tightness : float, optional
+            Leave bounds alone that exceed the largest g met by a factor of at most ``1 + tightness``.
         """
         limit, closed = min(max_nodes, self._max_nodes), []
         while self._heap and self.n_nodes + 2 <= limit and self.attained <= stop_above:
             _, _, i, node = self._heap[0]
             side = self.sides[i]
             target = float(targets[side.output])
+            if tightness is not None:
+                target = max(target, self.attained * (1.0 + tightness))
             if node.priority <= target or node.row < 0:
                 closed.append(heapq.heappop(self._heap))
                 continue
@@ -256,10 +273,10 @@ class SignTreeSearch:
 
     def outcomes(self) -> list[TreeOutcome]:
         """Return one outcome per column and sign, (0, +), (0, -), (1, +), ...; ends the search."""
-        return [side.outcome(self.basis) for side in self.sides]
+        return [side.outcome(self._rows, self.basis) for side in self.sides]
 
 
-def pack_leaves(leaves: list[_Node], n: int) -> LeafMultipliers:
+def _pack_leaves(leaves: list[_Node], n: int) -> LeafMultipliers:
     """Return the multipliers of leaves in their order."""
     masks = pack_patterns(np.array([leaf.mask for leaf in leaves]).reshape(len(leaves), n))
     indptr = np.concatenate([[0], np.cumsum([len(leaf.indices) for leaf in leaves])]).astype(np.int64)
@@ -281,10 +298,9 @@ def _cone_multipliers(cone: Array, pull: Array) -> Array:
 
 def _row_space(X: Array) -> Array:
     """Return an orthonormal basis of the span of the rows of X as columns, at least one."""
-    values, vectors = np.linalg.eigh(X.T @ X)
-    kept = values > len(X) * 1e-15 * max(values[-1], 1e-300)
-    kept[-1] = True
-    return np.asarray(vectors[:, kept])
+    _, values, vectors = np.linalg.svd(np.linalg.qr(X, mode="r"), full_matrices=False)
+    rank = max(int(np.count_nonzero(values > 8 * np.finfo(np.float64).eps * values[0])), 1)
+    return np.asarray(vectors[:rank].T)
 
 
 def _preorder(root: _Node) -> Iterator[_Node]:

@@ -199,9 +199,10 @@ def identify_face(program: BlockProgram, point: InteriorPoint) -> Face | None:
     active = norms / total > 1.0 - np.linalg.norm(point.q, axis=1) / program.alpha
     if not active.any():
         return None
-    rows = np.maximum(np.linalg.norm(program.X, axis=1), 1e-300)
-    relative_slack = point.slack[active] / (norms[active][:, None] * rows)
-    tight = relative_slack < point.rho[active] * rows / program.alpha
+    lengths = np.linalg.norm(program.cone_rows, axis=1)
+    relative_slack = point.slack[active] / (norms[active][:, None] * lengths)
+    tight = np.zeros((int(active.sum()), len(program.X)), dtype=bool)
+    tight[:, program.rows] = relative_slack < point.rho[active] * lengths / program.alpha
     sub = program.subset(np.flatnonzero(active))
     w = _onto_rows(sub.X, point.w[active], tight)
     nonzero = np.linalg.norm(w, axis=1) > 1e-12 * norms[active]
@@ -220,7 +221,7 @@ def _onto_rows(X: Array, w: Array, tight: Bits) -> Array:
 
 def _strictly_inside(face: Face) -> Face | None:
     """Drop blocks that the projection on their tight rows has pushed out of their cones."""
-    slack = face.program.slacks(face.w)
+    slack = np.where(face.program.patterns, 1.0, -1.0) * (face.w @ face.program.X.T)
     scale = np.linalg.norm(face.w, axis=1)[:, None] * np.linalg.norm(face.program.X, axis=1)
     inside = ~np.any((slack < -1e-9 * scale) & ~face.tight, axis=1)
     return face.keep(inside) if inside.any() else None
