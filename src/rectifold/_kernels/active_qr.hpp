@@ -3,16 +3,9 @@
 // A_P' = Q R for the active unit rows A_P; Q is (d, k) by columns, R upper triangular. Next to it live y = -Q'c, so that
 // v = c + Q y is the projection of c on the null space of the active rows, and the multipliers R^-1 y of that projection.
 // Rows enter by twice-iterated Gram-Schmidt and leave by Givens rotations, which keeps Q orthonormal to rounding.
-#pragma once
+// No include guard: included once per instruction set.
 
-#include <algorithm>
-#include <cmath>
-
-#include "simd.hpp"
-
-namespace rectifold::cone {
-
-using simd::Doubles;
+namespace rectifold::RECTIFOLD_ISA {
 
 struct ActiveQR {
     int width = 0;   // inputs, padded to whole vectors
@@ -21,7 +14,7 @@ struct ActiveQR {
     simd::Buffer<double> q, r, inverse_diagonal, diagonal, y, z, column, correction;
 
     void reserve(int n_inputs) {
-        width = simd::round_up(n_inputs, simd::kDoubles);
+        width = simd::round_up(n_inputs, kDoubles);
         stride = width;
         const std::size_t square = static_cast<std::size_t>(width) * static_cast<std::size_t>(width);
         q.assign(square, 0.0);
@@ -29,56 +22,56 @@ struct ActiveQR {
         for (auto* vector : {&inverse_diagonal, &diagonal, &y, &z, &column, &correction}) vector->assign(width, 0.0);
     }
 
-    RECTIFOLD_INLINE double* q_column(int j) { return q.data() + static_cast<std::size_t>(j) * width; }
-    RECTIFOLD_INLINE double* r_row(int i) { return r.data() + static_cast<std::size_t>(i) * stride; }
+    double* q_column(int j) { return q.data() + static_cast<std::size_t>(j) * width; }
+    double* r_row(int i) { return r.data() + static_cast<std::size_t>(i) * stride; }
 
-    RECTIFOLD_INLINE void clear() {
+    void clear() {
         for (int i = 0; i < k; ++i) std::fill_n(r_row(i), stride, 0.0);
         for (auto* vector : {&z, &inverse_diagonal}) std::fill_n(vector->data(), width, 0.0);
         k = 0;
     }
 
     // out = Q' a, four columns at a time so that their reductions overlap
-    RECTIFOLD_INLINE void project(const double* a, double* out, int first, int last) {
+    void project(const double* a, double* out, int first, int last) {
         const int length = width;
         int j = first;
         for (; j + 4 <= last; j += 4) {
             const double *q0 = q_column(j), *q1 = q_column(j + 1), *q2 = q_column(j + 2), *q3 = q_column(j + 3);
-            Doubles s0 = simd::splat(0.0), s1 = s0, s2 = s0, s3 = s0;
-            for (int i = 0; i < length; i += simd::kDoubles) {
-                const Doubles x = simd::load(a + i);
-                s0 += x * simd::load(q0 + i);
-                s1 += x * simd::load(q1 + i);
-                s2 += x * simd::load(q2 + i);
-                s3 += x * simd::load(q3 + i);
+            Doubles s0 = splat(0.0), s1 = s0, s2 = s0, s3 = s0;
+            for (int i = 0; i < length; i += kDoubles) {
+                const Doubles x = load(a + i);
+                s0 += x * load(q0 + i);
+                s1 += x * load(q1 + i);
+                s2 += x * load(q2 + i);
+                s3 += x * load(q3 + i);
             }
-            out[j] = simd::sum(s0);
-            out[j + 1] = simd::sum(s1);
-            out[j + 2] = simd::sum(s2);
-            out[j + 3] = simd::sum(s3);
+            out[j] = sum(s0);
+            out[j + 1] = sum(s1);
+            out[j + 2] = sum(s2);
+            out[j + 3] = sum(s3);
         }
-        for (; j < last; ++j) out[j] = simd::dot(a, q_column(j), width);
+        for (; j < last; ++j) out[j] = dot(a, q_column(j), width);
     }
 
     // a -= Q h
-    RECTIFOLD_INLINE void subtract(double* a, const double* h, int first, int last) {
+    void subtract(double* a, const double* h, int first, int last) {
         const int length = width;
         int j = first;
         for (; j + 4 <= last; j += 4) {
             const double *q0 = q_column(j), *q1 = q_column(j + 1), *q2 = q_column(j + 2), *q3 = q_column(j + 3);
-            const Doubles h0 = simd::splat(h[j]), h1 = simd::splat(h[j + 1]);
-            const Doubles h2 = simd::splat(h[j + 2]), h3 = simd::splat(h[j + 3]);
-            for (int i = 0; i < length; i += simd::kDoubles) {
-                const Doubles low = h0 * simd::load(q0 + i) + h1 * simd::load(q1 + i);
-                const Doubles high = h2 * simd::load(q2 + i) + h3 * simd::load(q3 + i);
-                simd::store(a + i, simd::load(a + i) - (low + high));
+            const Doubles h0 = splat(h[j]), h1 = splat(h[j + 1]);
+            const Doubles h2 = splat(h[j + 2]), h3 = splat(h[j + 3]);
+            for (int i = 0; i < length; i += kDoubles) {
+                const Doubles low = h0 * load(q0 + i) + h1 * load(q1 + i);
+                const Doubles high = h2 * load(q2 + i) + h3 * load(q3 + i);
+                store(a + i, load(a + i) - (low + high));
             }
         }
-        for (; j < last; ++j) simd::add_scaled(a, -h[j], q_column(j), width);
+        for (; j < last; ++j) add_scaled(a, -h[j], q_column(j), width);
     }
 
     // a <- (I - Q Q') a, the coefficients Q'a left in h; in panels, so that a panel is still in cache when subtracted.
-    RECTIFOLD_INLINE void remove_span(double* a, double* h) {
+    void remove_span(double* a, double* h) {
         constexpr int panel = 32;
         for (int j = 0; j < k; j += panel) {
             const int last = std::min(j + panel, k);
@@ -89,7 +82,7 @@ struct ActiveQR {
 
     // Appends the unit row held in q_column(k), which is overwritten; v moves to the new null space. False, with nothing
     // changed, where the row depends on the active ones to `dependent`, or does not separate v by more than rounding.
-    RECTIFOLD_INLINE bool append(double* v, double dependent) {
+    bool append(double* v, double dependent) {
         double* a = q_column(k);
         double* h = column.data();
         double norm2 = 1.0;
@@ -97,19 +90,19 @@ struct ActiveQR {
         for (int pass = 0; pass < 2; ++pass) {
             remove_span(a, correction.data());
             for (int j = 0; j < k; ++j) h[j] += correction[j];
-            norm2 = simd::dot(a, a, width);
+            norm2 = dot(a, a, width);
             if (norm2 >= 0.5) break;
         }
         const double norm = std::sqrt(norm2);
         if (!(norm > dependent)) return false;
         const double inverse = 1.0 / norm;
-        simd::scale_into(a, inverse, a, width);
-        const double step = -simd::dot(a, v, width);
+        scale_into(a, inverse, a, width);
+        const double step = -dot(a, v, width);
         for (int j = 0; j < k; ++j) r_row(j)[k] = h[j];
         diagonal[k] = norm;
         inverse_diagonal[k] = inverse;
         y[k] = step;
-        simd::add_scaled(v, step, a, width);
+        add_scaled(v, step, a, width);
         ++k;
         return true;
     }
@@ -117,8 +110,8 @@ struct ActiveQR {
     // x <- R^-1 b. In blocks of 8 unknowns: what the solved ones contribute comes as vector dots, the triangle inside the
     // block runs in registers (a scalar store followed by a vector load of the same line would stall). Beyond k the
     // inverse diagonal is 0, so that x is 0 there; b must be finite up to the padding.
-    RECTIFOLD_INLINE void solve(const double* b, double* x) {
-        constexpr int block = simd::kDoubles;
+    void solve(const double* b, double* x) {
+        constexpr int block = kDoubles;
         const int padded = simd::round_up(k, block);
         const double* inverse = inverse_diagonal.data();
         for (int first = padded - block; first >= 0; first -= block) {
@@ -127,7 +120,7 @@ struct ActiveQR {
             for (int i = 0; i < block; ++i) t[i] = b[first + i];
             if (first + block < padded)
                 for (int i = 0; i < block; ++i)
-                    t[i] -= simd::dot(rows + static_cast<std::size_t>(i) * stride + block, x + first + block, padded - first - block);
+                    t[i] -= dot(rows + static_cast<std::size_t>(i) * stride + block, x + first + block, padded - first - block);
             for (int m = block - 1; m >= 0; --m) {
                 t[m] *= inverse[first + m];
                 for (int i = 0; i < m; ++i) t[i] -= rows[static_cast<std::size_t>(i) * stride + m] * t[m];
@@ -137,7 +130,7 @@ struct ActiveQR {
     }
 
     // Drops active row j; v moves back by the component along the direction that is set free.
-    RECTIFOLD_INLINE void drop(int j, double* v) {
+    void drop(int j, double* v) {
         for (int i = 0; i < j; ++i) {
             double* row = r_row(i);
             for (int m = j; m + 1 < k; ++m) row[m] = row[m + 1];
@@ -157,16 +150,16 @@ struct ActiveQR {
                 lower[m] = c * b - s * a;
             }
             if (i + 2 < k) upper[k - 1] = 0.0;
-            simd::rotate(q_column(i), q_column(i + 1), c, s, width);
+            rotate(q_column(i), q_column(i + 1), c, s, width);
             const double a = y[i], b = y[i + 1];
             y[i] = c * a + s * b;
             y[i + 1] = c * b - s * a;
         }
         --k;
         std::fill_n(r_row(k), stride, 0.0);
-        simd::add_scaled(v, -y[k], q_column(k), width);
+        add_scaled(v, -y[k], q_column(k), width);
         z[k] = inverse_diagonal[k] = 0.0;
     }
 };
 
-}  // namespace rectifold::cone
+}  // namespace rectifold::RECTIFOLD_ISA

@@ -1,4 +1,4 @@
-// Blocks spread over threads, the instruction set chosen, and the Python face of the cone projection.
+// The Python face of the cone projection: checks, output arrays, release of the interpreter lock.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -6,9 +6,6 @@
 
 #include <memory>
 #include <stdexcept>
-#include <system_error>
-#include <thread>
-#include <vector>
 
 #include "cone_projection.hpp"
 
@@ -18,93 +15,6 @@ namespace nb = nanobind;
 
 template <class T, int ndim> using Input = nb::ndarray<const T, nb::ndim<ndim>, nb::c_contig, nb::device::cpu>;
 using Patterns = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-// A batch of projections: explicit vectors C (project), or both signs of X' D theta for every pattern (price).
-struct Job {
-    const ConeRows* rows;
-    const std::uint8_t* patterns;
-    const std::int32_t* index = nullptr;  // pattern of each block
-    const double* C = nullptr;
-    const double* theta = nullptr;
-    Rules rules{};
-    const std::int32_t* warm = nullptr;
-    int warm_width = 0;
-    double *V, *norms, *rho;
-    std::int32_t* active;
-    std::uint8_t* status;
-
-    Answer answer(std::size_t b) const {
-        const std::size_t d = rows->d;
-        return {V + b * d, norms + b, active + b * d, rho + b * d, status + b};
-    }
-    const std::int32_t* warm_rows(std::size_t b) const { return warm + b * warm_width; }
-    const std::uint8_t* pattern(std::size_t p) const { return patterns + p * rows->n; }
-};
-
-// Blocks first..last; when pricing, block 2p + side belongs to pattern p, and first is even.
-RECTIFOLD_INLINE void run_range(const Job& job, ConeSolver& solver, int first, int last, double* moments) {
-    constexpr int panel = 4;
-    const ConeRows& rows = *job.rows;
-    int panel_start = 0, panel_end = 0;  // patterns whose moment vectors are at hand
-    for (int b = first; b < last; ++b) {
-        const int p = job.theta ? b / 2 : job.index[b];
-        const double* c = job.theta ? nullptr : job.C + static_cast<std::size_t>(b) * rows.d;
-        if (job.theta) {
-            if (p >= panel_end) {
-                panel_start = p;
-                panel_end = std::min(p + panel, last / 2);
-                gated_moments(rows, job.pattern(p), panel_end - p, job.theta, moments);
-            }
-            c = moments + static_cast<std::size_t>(p - panel_start) * rows.width;
-        }
-        solver.solve(job.pattern(p), c, job.theta && b % 2 ? -1.0 : 1.0, job.rules, job.warm_rows(b), job.warm_width, job.answer(b));
-    }
-}
-
-#if RECTIFOLD_DISPATCH
-__attribute__((target("avx512f,prefer-vector-width=512"), flatten)) inline void run_avx512(
-    const Job& job, ConeSolver& solver, int first, int last, double* moments) {
-    run_range(job, solver, first, last, moments);
-}
-__attribute__((target("avx2"), flatten)) inline void run_avx2(
-    const Job& job, ConeSolver& solver, int first, int last, double* moments) {
-    run_range(job, solver, first, last, moments);
-}
-#endif
-
-inline void run(const Job& job, ConeSolver& solver, int first, int last, double* moments) {
-#if RECTIFOLD_DISPATCH
-    static const simd::Level level = simd::detect_level();
-    if (level == simd::Level::avx512) return run_avx512(job, solver, first, last, moments);
-    if (level == simd::Level::avx2) return run_avx2(job, solver, first, last, moments);
-#endif
-    run_range(job, solver, first, last, moments);
-}
-
-// `count` blocks (patterns, when pricing) in equal consecutive shares; a share's answers do not depend on who computes it.
-inline void run_threads(const Job& job, int count, int n_threads) {
-    const int workers = std::max(1, std::min(n_threads, count));
-    const int unit = job.theta ? 2 : 1;  // both signs of a pattern stay together
-    std::vector<std::unique_ptr<ConeSolver>> solvers;
-    std::vector<simd::Buffer<double>> moments(workers);
-    for (int w = 0; w < workers; ++w) {
-        solvers.push_back(std::make_unique<ConeSolver>(*job.rows));
-        moments[w].assign(4 * static_cast<std::size_t>(job.rows->width), 0.0);
-    }
-    const auto share = [&](int w) {
-        const auto bound = [&](int k) { return unit * static_cast<int>(static_cast<long long>(count) * k / workers); };
-        run(job, *solvers[w], bound(w), bound(w + 1), moments[w].data());
-    };
-    std::vector<std::thread> threads;
-    try {
-        for (int w = 1; w < workers; ++w) threads.emplace_back(share, w);
-    } catch (const std::system_error&) {  // no more threads to be had: do those shares here
-    }
-    const int started = static_cast<int>(threads.size()) + 1;
-    share(0);
-    for (int w = started; w < workers; ++w) share(w);
-    for (auto& thread : threads) thread.join();
-}
 
 template <class T> nb::object owned(std::unique_ptr<T[]> data, std::initializer_list<std::size_t> shape) {
     T* raw = data.release();
@@ -133,7 +43,7 @@ class ConeProjector {
         require(B < (std::size_t{1} << 30), "too many blocks");
         for (std::size_t b = 0; b < B; ++b) {
             require(index.data()[b] >= 0 && static_cast<std::size_t>(index.data()[b]) < patterns.shape(0), "index names no pattern");
-            require(std::isfinite(ConeSolver::norm_of(C.data() + b * d, rows->d)), "C holds a value that is not finite");
+            require(std::isfinite(norm_of(C.data() + b * d, rows->d)), "C holds a value that is not finite");
         }
         job.index = index.data();
         job.C = C.data();
@@ -146,7 +56,7 @@ class ConeProjector {
         const std::size_t P = patterns.shape(0);
         require(P < (std::size_t{1} << 29), "too many patterns");
         require(theta.shape(0) == static_cast<std::size_t>(rows->n), "theta must have one entry per row of X");
-        require(std::isfinite(ConeSolver::norm_of(theta.data(), rows->n)), "theta holds a value that is not finite");
+        require(std::isfinite(norm_of(theta.data(), rows->n)), "theta holds a value that is not finite");
         job.theta = theta.data();
         return solve(job, 2 * P, static_cast<int>(P), warm_index, n_threads);
     }

@@ -1,15 +1,13 @@
 // The rows of X prepared for many cone projections: what depends on X alone, made once.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 
 #include "simd.hpp"
 
 namespace rectifold::cone {
-
-using simd::Doubles;
-using simd::Floats;
 
 constexpr int kTile = 64;  // rows a tile: four vectors of 16 floats
 
@@ -32,7 +30,9 @@ struct ConeRows {
     void prepare(int i, const double* x) {
         double* padded = rows.data() + static_cast<std::size_t>(i) * width;
         std::copy(x, x + d, padded);
-        double norm = std::sqrt(simd::dot(padded, padded, width));
+        double norm = 0.0;
+        for (int j = 0; j < d; ++j) norm += x[j] * x[j];
+        norm = std::sqrt(norm);
         if (!(norm > 1e-140 && norm < 1e140)) norm = extreme_norm(x);
         scale[i] = norm > 0.0 ? 1.0 / norm : 0.0;
         float* lane = tiles.data() + static_cast<std::size_t>(i / kTile) * d * kTile + i % kTile;
@@ -52,31 +52,5 @@ struct ConeRows {
         return largest * std::sqrt(total);
     }
 };
-
-// C[p] = X' (D_p o theta) for the next `count` <= 4 patterns; each sum runs over the rows in order, whatever the count.
-RECTIFOLD_INLINE void gated_moments(const ConeRows& X, const std::uint8_t* patterns, int count, const double* theta, double* C) {
-    constexpr int panel = 4;
-    const std::uint8_t* pattern[panel];
-    for (int p = 0; p < panel; ++p) pattern[p] = patterns + static_cast<std::size_t>(std::min(p, count - 1)) * X.n;
-    for (int first = 0; first < X.width; first += 2 * simd::kDoubles) {
-        const bool pair = first + simd::kDoubles < X.width;
-        Doubles low[panel], high[panel];
-        for (int p = 0; p < panel; ++p) low[p] = high[p] = simd::splat(0.0);
-        for (int i = 0; i < X.n; ++i) {
-            const double* x = X.row(i) + first;
-            const Doubles x0 = simd::load(x), x1 = simd::load(pair ? x + simd::kDoubles : x);
-            for (int p = 0; p < panel; ++p) {
-                const Doubles weight = simd::splat(pattern[p][i] ? theta[i] : 0.0);
-                low[p] += weight * x0;
-                high[p] += weight * x1;
-            }
-        }
-        for (int p = 0; p < count; ++p) {
-            double* out = C + static_cast<std::size_t>(p) * X.width + first;
-            simd::store(out, low[p]);
-            if (pair) simd::store(out + simd::kDoubles, high[p]);
-        }
-    }
-}
 
 }  // namespace rectifold::cone

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold.certify.verdict import Refusal
 from rectifold.core.certificate import Grade
 from rectifold.core.rounding import TINY, gamma, product_norm_upper, top_eigenvalue_upper
 
-__all__ = ["half_spreads", "norms"]
+__all__ = ["half_spreads", "norms", "require_weights"]
 
 Array = NDArray[np.float64]
 
@@ -20,6 +21,12 @@ def norms(G: Array, X: Array, grade: Grade) -> Array:
     return np.asarray(np.linalg.norm(G @ X, axis=1))
 
 
+def require_weights(weights: Array) -> None:
+    """Raise `Refusal` unless weights are positive and far from the ends of the floating-point range."""
+    if np.any(weights < 1e-140) or np.any(weights > 1e140):
+        raise Refusal("A row weight is not a positive number of usable size.")
+
+
 def half_spreads(X: Array, r: Array, weights: Array, rows: NDArray[np.bool_], grade: Grade) -> Array:
     """Return ``1/2 sqrt(sum r_i^2 / w_i * lambda_max(sum w_i x_i x_i'))`` over each set of rows, shape (m,).
 
@@ -27,14 +34,13 @@ def half_spreads(X: Array, r: Array, weights: Array, rows: NDArray[np.bool_], gr
     ----------
     X : ndarray, shape (n, d)
     r, weights : ndarrays, shape (n,)
-        ``weights`` positive.
+        ``weights`` as `require_weights` accepts them.
     rows : ndarray of bool, shape (m, n)
         Equal sets are computed once.
     """
     if not np.any(rows):
         return np.zeros(len(rows))
-    with np.errstate(over="ignore"):
-        first = rows @ (r * r / weights)
+    first = rows @ (r * r / weights)
     packed = np.ascontiguousarray(np.packbits(rows, axis=1))
     keys = packed.view(np.dtype((np.void, packed.shape[1]))).ravel()
     _, index, inverse = np.unique(keys, return_index=True, return_inverse=True)

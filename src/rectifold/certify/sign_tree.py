@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifold.certify.bounds import half_spreads, norms
+from rectifold.certify.bounds import half_spreads, norms, require_weights
 from rectifold.certify.multipliers import (
     chunks,
     dense,
@@ -46,8 +46,7 @@ def _tree_bound(X: Array, r: Array, tree: SignTree, grade: Grade) -> float:
     require(tree.splits.ndim == 1 and len(tree.splits) > 0, "splits must be a non-empty list of nodes")
     require(bool(np.all((tree.splits >= -1) & (tree.splits < n))), "a tree splits on a row that does not exist")
     require_array(tree.row_weights, "row_weights", "f", (n,))
-    if np.any(tree.row_weights <= 0.0):
-        raise Refusal("A row weight of a sign tree is not positive.")
+    require_weights(tree.row_weights)
     n_leaves = int(np.count_nonzero(tree.splits == -1))
     require_multipliers(tree.leaves, n_leaves, n)
     paths = _leaf_paths(tree.splits.tolist(), n_leaves)

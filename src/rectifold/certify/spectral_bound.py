@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifold.certify.bounds import half_spreads, norms
+from rectifold.certify.bounds import half_spreads, norms, require_weights
 from rectifold.certify.multipliers import require_array
 from rectifold.certify.verdict import Refusal
 from rectifold.core.certificate import Grade, SpectralBound
@@ -19,8 +19,7 @@ def spectral_pricing(X: Array, theta: Array, evidence: SpectralBound, grade: Gra
     """Re-derive upper bounds of ``max_{||u|| <= 1} +-theta_k'(Xu)_+``, shape (1, K, 2), sign + first."""
     require_array(evidence.row_weights, "row_weights", "f", theta.shape)
     require_array(evidence.activity, "activity", "f", theta.shape)
-    if np.any(evidence.row_weights <= 0.0):
-        raise Refusal("A row weight of the spectral bound is not positive.")
+    require_weights(evidence.row_weights)
     if np.any(evidence.activity < 0.0) or np.any(evidence.activity > 1.0):
         raise Refusal("An activity of the spectral bound is outside [0, 1].")
     out = np.empty((1, theta.shape[1], 2))

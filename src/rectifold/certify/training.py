@@ -17,7 +17,7 @@ from rectifold.core.certificate import Grade, PatternBounds, SignTrees, Spectral
 from rectifold.core.errors import CertificateError, ProblemError
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
-from rectifold.core.rounding import DyadicArray, gamma
+from rectifold.core.rounding import UNIT_ROUNDOFF, DyadicArray, gamma
 
 __all__ = ["OBJECTIVE_SLACK", "check_training"]
 
@@ -126,15 +126,35 @@ def _dual_point(c: TrainingCertificate, problem: ConvexReLUProblem) -> Array:
 
 def _pricing_bound(c: TrainingCertificate, problem: ConvexReLUProblem, theta: Array, grade: Grade) -> float:
     """Bound what a neuron of unit penalty can gain at theta, over the evidence's scope."""
-    bounds = _evidence_bounds(problem.design, theta, c.evidence, grade).max(axis=2)
+    X, factor = problem.design, 1.0
+    moved = np.zeros(problem.n_outputs)
+    if problem.hidden_bias == "free":
+        X, factor = _free_bias_rows(c, problem)
+        moved = 4.0 * UNIT_ROUNDOFF * (np.abs(theta).T @ np.linalg.norm(X, axis=1))  # x_i - center was rounded
+    else:
+        require(c.bias_center is None and c.bias_scale is None, "a bias column is named, but the bias is not free")
+    bounds = _evidence_bounds(X, theta, c.evidence, grade).max(axis=2) + moved
     if problem.output_penalty == "l1" or problem.n_outputs == 1:
         bound = float(bounds.max())
     else:
         bound = float(np.sqrt((bounds**2).sum(axis=1)).max()) * (1.0 + 2.0 * gamma(problem.n_outputs + 4))
-    if problem.hidden_bias == "free":
-        squares = (problem.design[:, : problem.n_features] ** 2).sum(axis=1).max()
-        bound *= float(np.sqrt(1.0 + squares / problem.bias_column**2)) * (1.0 + 2.0 * gamma(problem.n_features + 8))
-    return bound
+    return bound * factor
+
+
+def _free_bias_rows(c: TrainingCertificate, problem: ConvexReLUProblem) -> tuple[Array, float]:
+    """Return the rows that the evidence speaks of and the factor of the pricing bound.
+
+    A free bias absorbs any center, and |b| <= R ||v|| loses nothing where theta sums to zero, which was checked.
+    """
+    center = np.zeros(problem.n_features) if c.bias_center is None else c.bias_center
+    scale = problem.bias_column if c.bias_scale is None else c.bias_scale
+    require_array(center, "bias_center", "f", (problem.n_features,))
+    require_number(scale, "bias_scale", float)
+    require(1e-140 < scale < 1e140, "bias_scale is not a positive number of usable size")
+    inputs = problem.design[:, : problem.n_features] - center
+    ratio = float((inputs**2).sum(axis=1).max()) * (1.0 + gamma(problem.n_features + 8)) / scale**2
+    rows = np.hstack([inputs, np.full((len(inputs), 1), scale)])
+    return rows, float(np.sqrt(1.0 + ratio)) * (1.0 + gamma(16))
 
 
 def _evidence_bounds(X: Array, theta: Array, evidence: Any, grade: Grade) -> Array:

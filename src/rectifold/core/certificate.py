@@ -136,7 +136,7 @@ Evidence = SpectralBound | SignTrees | PatternBounds
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingCertificate:
+class TrainingCertificate(ReadOnlyArrays):
     """Claims ``F(network) <= objective`` and ``lower_bound <= min F``, the minimum over the scope of ``evidence``.
 
     The scope is all widths and all weights, except for `PatternBounds`, where it is the program restricted to the
@@ -153,6 +153,11 @@ class TrainingCertificate:
         Sums to zero in every column where there is an intercept.
     scale : float
     evidence : SpectralBound, SignTrees or PatternBounds
+    bias_center : ndarray, shape (n_features,), or None
+    bias_scale : float or None
+        For a free hidden bias only: the evidence speaks of the rows ``[x_i - bias_center, bias_scale]``. With
+        R = max ||x_i - bias_center|| the pricing bound is ``sqrt(1 + R^2 / bias_scale^2)`` times theirs, since theta
+        sums to zero. None: of the rows of the design, as for every other bias.
     """
 
     problem: ConvexReLUProblem | None
@@ -163,6 +168,8 @@ class TrainingCertificate:
     theta: DyadicArray
     scale: float
     evidence: Evidence
+    bias_center: Array | None = None
+    bias_scale: float | None = None
 
     def without_data(self) -> TrainingCertificate:
         """Return the certificate with the problem's digest in place of its data."""
@@ -170,6 +177,3 @@ class TrainingCertificate:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)

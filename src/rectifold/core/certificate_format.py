@@ -45,6 +45,7 @@ _DTYPES = {
     "activity": np.float64,
     "patterns": np.uint8,
     "theta": np.int64,
+    "bias_center": np.float64,
 }
 
 
@@ -75,6 +76,8 @@ def to_arrays(certificate: TrainingCertificate, include_data: bool = False) -> A
         "n_layers": len(certificate.network.weights),
         "evidence": _store_evidence(certificate.evidence, arrays),
     }
+    if certificate.bias_center is not None and certificate.bias_scale is not None:
+        arrays["bias_center"], head["bias_scale"] = certificate.bias_center, certificate.bias_scale.hex()
     if include_data:
         head["problem"] = _store_problem(certificate.problem, arrays)
     text = json.dumps(head, sort_keys=True).encode()
@@ -105,8 +108,10 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> TrainingCertificate:
             theta=DyadicArray(_read(arrays, "", "theta"), int(head["theta_exponent"])),
             scale=float.fromhex(head["scale"]),
             evidence=_read_evidence(head["evidence"], arrays),
+            bias_center=_read(arrays, "", "bias_center") if "bias_scale" in head else None,
+            bias_scale=float.fromhex(head["bias_scale"]) if "bias_scale" in head else None,
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         if isinstance(error, CertificateError):
             raise
         raise CertificateError(f"The certificate cannot be read ({type(error).__name__}: {error}).") from error

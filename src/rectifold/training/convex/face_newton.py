@@ -83,7 +83,7 @@ def newton_on_face(
             return face, True
         if should_stop():
             return face, False
-        system = _FaceSystem(face)
+        system = FaceSystem(face)
         dw, dc, decrement = system.direction()
         if decrement <= _DECREMENT_TOL * max(abs(face.objective()), 1e-300):
             released = _release(face, crossing)
@@ -99,7 +99,7 @@ def newton_on_face(
     return face, False
 
 
-class _FaceSystem:
+class FaceSystem:
     """The Newton system in coordinates of the null spaces of the tight rows."""
 
     def __init__(self, face: Face) -> None:

@@ -1,0 +1,119 @@
+"""Training by local descent and pricing: joint outputs, non-separable losses, and data too large for second order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifold.core.problem import ConvexReLUProblem
+from rectifold.training.convex.column_generation import scaled_gap
+from rectifold.training.convex.descent import Neurons, descend
+from rectifold.training.convex.pricing import Priced, price, starting_directions
+
+Array = NDArray[np.float64]
+
+_NEW_PER_ROUND = 30
+_STALLED = 3
+
+
+@dataclass
+class DescentResult:
+    """A network with what pricing found at it.
+
+    Attributes
+    ----------
+    neurons : Neurons
+    theta : ndarray, shape (n, K)
+    objective : float
+    priced_gap : float
+    starts, rounds : int
+    """
+
+    neurons: Neurons
+    theta: Array
+    objective: float
+    priced_gap: float
+    starts: int
+    rounds: int
+
+
+def descend_and_price(
+    problem: ConvexReLUProblem,
+    start: Neurons,
+    *,
+    tol: float,
+    n_starts: int,
+    max_rounds: int,
+    rng: np.random.Generator,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_round: Callable[[DescentResult], None] = lambda result: None,
+) -> DescentResult:
+    """Alternate L-BFGS on the network with pricing of new neurons until pricing finds none that enters.
+
+    Parameters
+    ----------
+    problem : ConvexReLUProblem
+    start : Neurons
+    tol : float
+        Stop once the priced gap is at most this.
+    n_starts, max_rounds : int
+
+    Notes
+    -----
+    First order: it ends 1e-5 to 1e-2 above the optimum, where kinks stop L-BFGS; the priced gap says how far.
+    """
+    best = _priced(problem, start, n_starts, rng, 0)[0]
+    neurons, stalled = start, 0
+    for rounds in range(1, max_rounds + 1):
+        neurons = prune(descend(problem, neurons, max_iter=300, should_stop=should_stop))
+        current, priced = _priced(problem, neurons, n_starts, rng, rounds)
+        gain = best.objective - current.objective
+        stalled = 0 if gain > 1e-5 * best.objective else stalled + 1
+        best = current if gain > 0 else best
+        on_round(best)
+        if best.priced_gap <= tol or stalled >= _STALLED or should_stop():
+            break
+        neurons = _extend(problem, current, priced)
+    return best
+
+
+def _priced(
+    problem: ConvexReLUProblem, neurons: Neurons, n_starts: int, rng: np.random.Generator, rounds: int
+) -> tuple[DescentResult, Priced]:
+    fit = neurons.fit(problem.design)
+    if problem.fit_intercept:
+        shift = problem.loss.intercept(fit, problem.targets, problem.weights)
+        fit, neurons = fit + shift, Neurons(neurons.directions, neurons.outputs, neurons.intercept + shift)
+    theta = problem.theta(fit)
+    if problem.fit_intercept:
+        theta = problem.loss.to_domain(theta, problem.targets, problem.weights)
+    own = neurons.directions / np.maximum(np.linalg.norm(neurons.directions, axis=1, keepdims=True), 1e-300)
+    priced = price(problem, theta, np.vstack([own, starting_directions(problem, n_starts, rng)]))
+    network = problem.network(neurons.directions, neurons.outputs, neurons.intercept)
+    objective = problem.objective(network)
+    gap = scaled_gap(problem, objective, theta, priced.largest)
+    return DescentResult(neurons, theta, objective, gap, priced.starts, rounds), priced
+
+
+def prune(neurons: Neurons, threshold: float = 1e-5) -> Neurons:
+    """Leave out neurons whose ``||w|| ||a||`` is negligible beside the largest."""
+    size = np.linalg.norm(neurons.directions, axis=1) * np.linalg.norm(neurons.outputs, axis=1)
+    kept = size > threshold * size.max(initial=0.0)
+    return Neurons(neurons.directions[kept], neurons.outputs[kept], neurons.intercept).balanced()
+
+
+def _extend(problem: ConvexReLUProblem, current: DescentResult, priced: Priced) -> Neurons:
+    """Add the directions that price out, each with the step that is best for it alone, shared among them."""
+    entering = np.flatnonzero(priced.values > problem.alpha * (1 + 1e-7))[:_NEW_PER_ROUND]
+    if len(entering) == 0:
+        return current.neurons
+    u, a = priced.directions[entering], priced.outputs[entering]
+    hidden = np.maximum(problem.design @ u.T, 0.0)
+    curvature = problem.loss.smoothness * (problem.weights @ hidden**2)
+    step = (priced.values[entering] - problem.alpha) / np.maximum(curvature, 1e-300) / len(entering)
+    root = np.sqrt(step)[:, None]
+    old = current.neurons
+    return Neurons(np.vstack([old.directions, root * u]), np.vstack([old.outputs, root * a]), old.intercept)

@@ -1,0 +1,32 @@
+"""Tolerances and limits of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rectifold.core.errors import ProblemError
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Tolerances and limits of training; see `solve_convex_relu` for their meaning."""
+
+    tol: float = 1e-6
+    max_iter: int = 100
+    n_starts: int = 300
+    certify: bool = True
+    gap_tol: float = 1e-2
+    max_work: int = 2_000_000
+    random_state: int | np.random.Generator | None = 0
+
+    def __post_init__(self) -> None:
+        for name in ("tol", "gap_tol"):
+            value = getattr(self, name)
+            if not (np.isreal(value) and 0 < value < 1):
+                raise ProblemError(f"{name} must be between 0 and 1, got {value!r}.")
+        for name, least in (("max_iter", 1), ("n_starts", 1), ("max_work", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+                raise ProblemError(f"{name} must be an integer >= {least}, got {value!r}.")

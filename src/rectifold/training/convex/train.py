@@ -1,0 +1,217 @@
+"""Training over all patterns: start, search, proof, and the result that says which of them succeeded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifold._engine.budget import Budget
+from rectifold.core.network import ReLUNetwork
+from rectifold.core.problem import ConvexReLUProblem
+from rectifold.core.result import Proof, Result, Status
+from rectifold.training.convex.column_generation import ColumnGeneration, Incumbent
+from rectifold.training.convex.descent import Neurons, descend, random_neurons
+from rectifold.training.convex.global_bound import BoundInfo, lower_bound
+from rectifold.training.convex.network_descent import descend_and_price
+from rectifold.training.convex.options import TrainingOptions
+
+Array = NDArray[np.float64]
+
+_START_WIDTH = 100
+_START_ITERATIONS = 300
+_SECOND_ORDER_FLOPS = 2e11
+_BOUND_ROUNDS = 3
+
+
+def train(
+    problem: ConvexReLUProblem, options: TrainingOptions, budget: Budget, warm_start: ReLUNetwork | None = None
+) -> Result[ReLUNetwork]:
+    """Train over all patterns; the body of `solve_convex_relu` without ``patterns``."""
+    rng = np.random.default_rng(options.random_state)
+    constant = _constant(problem)
+    bound, certificate, _ = lower_bound(problem, constant, problem.null_theta, max_nodes=0)
+    if problem.null_value - bound <= 1e-9 * problem.null_value or problem.null_value == 0.0:
+        found = _Found(constant, problem.null_theta, 0.0, 0.0, 0, 0, 0)
+        return _assemble(problem, found, bound, certificate, options, budget)
+    budget.report("constant", problem.null_value, bound, neurons=0)
+    found = _search(problem, options, budget, rng, warm_start)
+    for _ in range(_BOUND_ROUNDS):
+        proven, evidence, info = _prove(problem, found, options, budget)
+        if proven > bound or certificate.network is constant:
+            bound, certificate = max(bound, proven), evidence
+        budget.report("bound", problem.objective(found.network), bound, neurons=found.network.widths[0])
+        if info.violator is None or budget.should_stop():
+            break
+        found = _search(problem, options, budget, rng, _with_neuron(problem, found, info))
+    bound, certificate, _ = _prove(problem, found, options, budget) if certificate.network is not found.network else (
+        bound, certificate, None)
+    return _assemble(problem, found, bound, certificate, options, budget)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A trained network with the figures of its search."""
+
+    network: ReLUNetwork
+    theta: Array
+    restricted_gap: float
+    priced_gap: float
+    starts: int
+    rounds: int
+    iterations: int
+
+
+def _constant(problem: ConvexReLUProblem) -> ReLUNetwork:
+    d, k = problem.design.shape[1], problem.n_outputs
+    return problem.network(np.empty((0, d)), np.empty((0, k)), problem.null_intercept)
+
+
+def _prove(problem: ConvexReLUProblem, found: _Found, options: TrainingOptions, budget: Budget) -> Any:
+    nodes = options.max_work // len(problem.design) if options.certify else 0
+    return lower_bound(
+        problem,
+        found.network,
+        found.theta,
+        max_nodes=nodes,
+        gap_tol=options.gap_tol,
+        should_stop=budget.should_stop,
+    )
+
+
+def _with_neuron(problem: ConvexReLUProblem, found: _Found, info: BoundInfo) -> ReLUNetwork:
+    """Add the direction that refuted optimality to the network, with a weight too small to matter."""
+    w, a, c = problem.neurons(found.network)
+    direction = np.asarray(info.violator)[None, :]
+    gains = np.maximum(problem.design @ direction[0], 0.0) @ found.theta
+    output = np.zeros((1, problem.n_outputs))
+    output[0, int(np.abs(gains).argmax())] = np.sign(gains[int(np.abs(gains).argmax())])
+    scale = 1e-2 * np.sqrt(max(float((np.linalg.norm(w, axis=1) * np.linalg.norm(a, axis=1)).max(initial=1e-3)), 1e-12))
+    return problem.network(np.vstack([w, scale * direction]), np.vstack([a, scale * output]), c)
+
+
+def _start(problem: ConvexReLUProblem, rng: np.random.Generator, warm: ReLUNetwork | None, budget: Budget) -> Neurons:
+    if warm is not None:
+        return Neurons(*problem.neurons(warm))
+    start = random_neurons(problem, _START_WIDTH * problem.n_outputs, rng)
+    return descend(problem, start, max_iter=_START_ITERATIONS, should_stop=budget.should_stop)
+
+
+def _search(
+    problem: ConvexReLUProblem,
+    options: TrainingOptions,
+    budget: Budget,
+    rng: np.random.Generator,
+    warm: ReLUNetwork | None,
+) -> _Found:
+    if problem.n_outputs > 1 and problem.output_penalty == "l1" and problem.loss.separable:
+        return _search_by_output(problem, options, budget, rng, warm)
+    if problem.n_outputs == 1 and _second_order_is_affordable(problem):
+        return _search_by_columns(problem, options, budget, rng, warm)
+    start = _start(problem, rng, warm, budget)
+    result = descend_and_price(
+        problem,
+        start,
+        tol=options.tol,
+        n_starts=options.n_starts,
+        max_rounds=options.max_iter,
+        rng=rng,
+        should_stop=budget.should_stop,
+        on_round=lambda r: budget.report("descent", r.objective, neurons=len(r.neurons), priced_gap=r.priced_gap),
+    )
+    network = problem.network(result.neurons.directions, result.neurons.outputs, result.neurons.intercept)
+    return _Found(network, result.theta, np.nan, result.priced_gap, result.starts, result.rounds, 0)
+
+
+def _second_order_is_affordable(problem: ConvexReLUProblem) -> bool:
+    n, d = problem.design.shape
+    blocks = 60.0
+    size = blocks * d
+    return min(size * n**2 + n**3 / 3, n * size**2 + size**3 / 3) <= _SECOND_ORDER_FLOPS
+
+
+def _search_by_columns(
+    problem: ConvexReLUProblem,
+    options: TrainingOptions,
+    budget: Budget,
+    rng: np.random.Generator,
+    warm: ReLUNetwork | None,
+) -> _Found:
+    def on_round(incumbent: Incumbent, rounds: int) -> None:
+        counts = {"neurons": float(len(incumbent.w)), "rounds": float(rounds), "priced_gap": incumbent.priced_gap}
+        budget.report("columns", incumbent.objective, **counts)
+
+    method = ColumnGeneration(problem, options.tol, options.n_starts, rng, budget.should_stop, on_round)
+    best = method.run(_start(problem, rng, warm, budget), options.max_iter)
+    neurons = best.neurons()
+    network = problem.network(neurons.directions, neurons.outputs, neurons.intercept)
+    theta = best.theta[:, None]
+    return _Found(
+        network, theta, best.restricted_gap, best.priced_gap, best.starts, method.rounds, method.iterations
+    )
+
+
+def _search_by_output(
+    problem: ConvexReLUProblem,
+    options: TrainingOptions,
+    budget: Budget,
+    rng: np.random.Generator,
+    warm: ReLUNetwork | None,
+) -> _Found:
+    """Solve one scalar problem an output; F is the sum of theirs."""
+    parts = []
+    for k in range(problem.n_outputs):
+        single = problem.output(k)
+        parts.append(_search(single, options, budget, rng, _output_of(problem, warm, k)))
+    neurons = [problem.output(k).neurons(part.network) for k, part in enumerate(parts)]
+    w = np.vstack([n[0] for n in neurons])
+    a = np.vstack([n[1] * (np.arange(problem.n_outputs) == k) for k, n in enumerate(neurons)])
+    network = problem.network(w, a, np.concatenate([n[2] for n in neurons]))
+    values = np.array([problem.output(k).objective(p.network) for k, p in enumerate(parts)])
+    share = values / max(float(values.sum()), 1e-300)
+    return _Found(
+        network,
+        np.hstack([p.theta for p in parts]),
+        float(share @ [p.restricted_gap for p in parts]),
+        float(share @ [p.priced_gap for p in parts]),
+        sum(p.starts for p in parts),
+        sum(p.rounds for p in parts),
+        sum(p.iterations for p in parts),
+    )
+
+
+def _output_of(problem: ConvexReLUProblem, warm: ReLUNetwork | None, k: int) -> ReLUNetwork | None:
+    if warm is None:
+        return None
+    w, a, c = problem.neurons(warm)
+    used = a[:, k] != 0
+    return problem.output(k).network(w[used], a[used, k : k + 1], c[k : k + 1])
+
+
+def _assemble(
+    problem: ConvexReLUProblem, found: _Found, bound: float, certificate: Any, options: TrainingOptions, budget: Budget
+) -> Result[ReLUNetwork]:
+    value = problem.objective(found.network)
+    gap = (value - bound) / value if value > 0 else 0.0
+    worst = np.nanmax([found.restricted_gap, found.priced_gap]) if found.rounds or found.starts else 0.0
+    if gap <= options.gap_tol:
+        proof = Proof.CERTIFIED
+    elif found.priced_gap <= options.gap_tol:
+        proof = Proof.PRICED
+    else:
+        proof = Proof.RESTRICTED
+    done = gap <= options.tol or worst <= options.tol
+    status = budget.status(Status.OPTIMAL if done else Status.ITERATION_LIMIT)
+    budget.report("done", value, bound, neurons=float(found.network.widths[0]))
+    stats = {
+        "neurons": found.network.widths[0],
+        "restricted_gap": found.restricted_gap,
+        "priced_gap": found.priced_gap,
+        "starts": found.starts,
+        "rounds": found.rounds,
+        "iterations": found.iterations,
+        "seconds": budget.elapsed,
+    }
+    return Result(found.network, value, bound, status, proof, certificate, stats, budget.trace())

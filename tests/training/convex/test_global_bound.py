@@ -1,0 +1,320 @@
+"""The proven bound against brute force over all sign patterns, and against the optimum found by a conic solver."""
+
+from __future__ import annotations
+
+import itertools
+
+import cvxpy as cp
+import numpy as np
+import pytest
+from certify.certified_cases import LOSSES, descended, problem_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+
+from rectifold.certify import verify
+from rectifold.core.errors import ProblemError
+from rectifold.core.problem import ConvexReLUProblem
+from rectifold.core.rounding import DyadicArray
+from rectifold.training.convex.dual_rounding import round_dual
+from rectifold.training.convex.global_bound import (
+    alpha_max_bound,
+    cover_count,
+    lower_bound,
+    pattern_bounds,
+    restricted_bound,
+    sign_tree_bound,
+    spectral_bound,
+)
+
+
+def gain(X, r):
+    """max r'(Xu)_+ over the ball: the best projection over all closed sign cones, realised or not."""
+    best = 0.0
+    for signs in itertools.product((1.0, -1.0), repeat=len(X)):
+        s = np.array(signs)
+        pull = (r * (s > 0)) @ X
+        best = max(best, nnls((s[:, None] * X).T, -pull)[1])
+    return best
+
+
+def gains(X, theta):
+    return np.array([[gain(X, r), gain(X, -r)] for r in theta.T]).max(axis=1)
+
+
+def planar_patterns(X):
+    """All cells of a central arrangement in the plane, by their middle directions."""
+    angles = np.sort(np.concatenate([np.arctan2(X[:, 1], X[:, 0]) + s * np.pi / 2 for s in (1, -1)]) % (2 * np.pi))
+    middle = (angles + np.append(angles[1:], angles[0] + 2 * np.pi)) / 2
+    patterns = np.unique(X @ np.stack([np.cos(middle), np.sin(middle)]) > 0, axis=1)
+    return patterns[:, patterns.any(axis=0)]
+
+
+def conic_optimum(problem, patterns):
+    """Optimal value and network of the one-output squared-loss program over some patterns."""
+    X, y, s = problem.design, problem.targets[:, 0], problem.weights
+    c = cp.Variable() if problem.fit_intercept else 0.0
+    fit, size, constraints, blocks = c, 0, [], []
+    for active, sign in itertools.product(patterns.T, (1.0, -1.0)):
+        w = cp.Variable(X.shape[1])
+        fit = fit + sign * ((active[:, None] * X) @ w)
+        size = size + cp.norm(w)
+        constraints.append(((2.0 * active - 1.0)[:, None] * X) @ w >= 0)
+        blocks.append((w, sign))
+    loss = 0.5 * cp.sum_squares(cp.multiply(np.sqrt(s), fit - y))
+    program = cp.Problem(cp.Minimize(loss + problem.alpha * size), constraints)
+    program.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    w = np.array([block.value for block, _ in blocks])
+    norms = np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-300)
+    outputs = norms * np.array([[sign] for _, sign in blocks])
+    kept = norms[:, 0] > 1e-9
+    c = float(c.value) if problem.fit_intercept else 0.0
+    return program.value, problem.network((w / norms)[kept], outputs[kept], np.array([c]))
+
+
+def tiny_case(fit_intercept, alpha_times_n=0.1 * 4.503967139672):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((10, 2))
+    y = np.sign(X[:, 0] * X[:, 1]) + 0.1 * rng.standard_normal(10)
+    return ConvexReLUProblem(X, y, alpha_times_n / 10, hidden_bias=False, fit_intercept=fit_intercept)
+
+
+class TestPricing:
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("switches", [{}, {"d": 1}, {"hidden_bias": False}, {"outputs": 2}], ids=str)
+    def test_bounds_cover_brute_force(self, seed, switches):
+        problem = problem_of(seed=seed, n=8, **switches)
+        theta = round_dual(problem, problem.null_theta)
+        truth = gains(problem.design, theta.to_float())
+        joint = np.linalg.norm(truth)
+        cheap, evidence, _ = spectral_bound(problem, theta)
+        assert joint <= cheap <= 6 * joint
+        assert np.all(evidence.row_weights > 0)
+        trees = sign_tree_bound(problem, theta, 0.0, max_nodes=20_000)
+        assert joint * (1 - 1e-12) <= trees.bound <= joint * (1 + 1e-5)
+        assert trees.attained == pytest.approx(truth.max(), rel=1e-5)
+
+    @given(
+        st.lists(st.tuples(*[st.integers(-2, 2)] * 4), min_size=2, max_size=7),
+        st.booleans(),
+        st.integers(0, 60),
+    )
+    @settings(max_examples=40, deadline=None)
+    def test_degenerate_integer_data(self, rows, hidden_bias, nodes):
+        data = np.array(rows, dtype=float)
+        problem = ConvexReLUProblem(data[:, :2], data[:, 2], 0.1, hidden_bias=hidden_bias, sample_weight=3 + data[:, 3])
+        theta = round_dual(problem, problem.null_theta)
+        truth = float(gains(problem.design, theta.to_float()).max())
+        cheap, _, _ = spectral_bound(problem, theta)
+        assert cheap >= truth * (1 - 1e-12)
+        trees = sign_tree_bound(problem, theta, truth, max_nodes=nodes)
+        assert trees.bound >= truth * (1 - 1e-12)
+        bound, certificate = alpha_max_bound(problem, max_nodes=nodes)
+        assert bound >= truth
+        for grade in ("float", "interval"):
+            verdict = verify(certificate, grade=grade)
+            assert verdict.holds, str(verdict)
+
+    def test_a_reachable_target_is_reached(self):
+        problem = problem_of(n=9)
+        theta = problem.null_theta
+        truth = float(gains(problem.design, theta).max())
+        assert sign_tree_bound(problem, theta, 1.05 * truth, max_nodes=5000).reached
+        few = sign_tree_bound(problem, theta, 1.05 * truth, max_nodes=2)
+        assert not few.reached
+        assert few.n_nodes == 2
+        assert few.bound >= truth
+
+    def test_a_refuted_target_gives_a_neuron(self):
+        problem = problem_of(n=9)
+        theta = problem.null_theta
+        truth = float(gains(problem.design, theta).max())
+        tau = 0.9 * truth
+        found = sign_tree_bound(problem, theta, tau, max_nodes=5000, stop_when_refuted=True)
+        assert not found.reached
+        assert np.linalg.norm(found.violator) == pytest.approx(1.0)
+        assert np.abs(theta[:, 0] @ np.maximum(problem.design @ found.violator, 0.0)) > tau
+        assert sign_tree_bound(problem, theta, 1.05 * truth, max_nodes=5000).violator is None
+
+    def test_a_free_bias_gives_a_neuron_of_the_design(self):
+        problem = problem_of(n=9, hidden_bias="free")
+        theta = round_dual(problem, problem.null_theta)
+        found = sign_tree_bound(problem, theta, 0.0, max_nodes=5000)
+        u = found.violator
+        values = np.maximum(problem.design @ u, 0.0)
+        size = np.linalg.norm(u[:-1])
+        assert found.bound / 1.006 <= np.abs(theta.to_float()[:, 0] @ values) / size <= found.bound
+
+    def test_the_free_bias_bound_covers_a_search(self):
+        problem = problem_of(n=9, d=1, hidden_bias="free")
+        theta = round_dual(problem, problem.null_theta)
+        x, r = problem.design[:, 0], theta.to_float()[:, 0]
+        truth = max(abs(r @ np.maximum(v * (x - x[i]), 0.0)) for v in (1.0, -1.0) for i in range(len(x)))
+        assert truth <= sign_tree_bound(problem, theta, 0.0, max_nodes=5000).bound <= 1.006 * truth
+        assert truth <= spectral_bound(problem, theta)[0] <= 5 * truth
+
+    def test_asked_to_stop(self):
+        problem = problem_of(n=12)
+        found = sign_tree_bound(problem, problem.null_theta, 0.0, max_nodes=10**6, should_stop=lambda: True)
+        assert found.n_nodes < 300
+
+    def test_same_input_same_bits(self):
+        problem = problem_of(n=12)
+        a, b = (sign_tree_bound(problem, problem.null_theta, 0.0, max_nodes=300) for _ in range(2))
+        assert a.bound == b.bound
+        assert all(np.array_equal(s.splits, t.splits) for s, t in zip(a.evidence.trees, b.evidence.trees, strict=True))
+
+    def test_cells(self):
+        assert [cover_count(n, d) for n, d in ((10, 2), (20, 3), (30, 3), (12, 5))] == [20, 382, 872, 1124]
+
+
+class TestLowerBound:
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("alpha", [0.3, 0.03, 0.003])
+    def test_below_the_conic_optimum_and_close(self, fit_intercept, alpha):
+        problem = tiny_case(fit_intercept, alpha * 4.5)
+        value, network = conic_optimum(problem, planar_patterns(problem.design))
+        bound, certificate, info = lower_bound(problem, network, max_nodes=5000)
+        assert bound <= value + 1e-9
+        assert bound >= value * (1 - 1e-2)
+        assert info.pricing_bound <= info.spectral_bound
+        assert verify(certificate, grade="interval").holds
+        cheap, certificate, info = lower_bound(problem, network, max_nodes=0)
+        assert cheap <= bound
+        assert info.n_nodes == 0
+        assert verify(certificate, grade="interval").holds
+
+    def test_known_value(self):
+        problem = tiny_case(False)
+        value, network = conic_optimum(problem, planar_patterns(problem.design))
+        assert 10 * value == pytest.approx(2.8854439902, rel=1e-7)
+        bound, _, _ = lower_bound(problem, network, max_nodes=5000, gap_tol=1e-7)
+        assert bound == pytest.approx(value, rel=1e-6)
+
+    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("loss", LOSSES)
+    def test_any_network_gives_a_valid_bound(self, loss, seed):
+        problem = problem_of(loss, seed=seed)
+        best = min(problem.objective(descended(problem, seed=s, width=12, steps=3000)) for s in range(2))
+        for steps in (0, 50, 3000):
+            bound, certificate, _ = lower_bound(problem, descended(problem, steps=steps), max_nodes=500)
+            assert 0 <= bound <= best
+            assert verify(certificate, grade="interval").holds
+
+    @pytest.mark.parametrize("loss", LOSSES)
+    def test_a_hopeless_theta_still_gives_a_valid_bound(self, loss):
+        problem = problem_of(loss)
+        network = descended(problem, steps=10)
+        theta = np.random.default_rng(0).standard_normal(problem.targets.shape)
+        bound, certificate, _ = lower_bound(problem, network, theta, max_nodes=100)
+        assert 0 <= bound <= certificate.objective
+        assert verify(certificate, grade="interval").holds
+        bound, certificate, _ = lower_bound(problem, network, np.zeros_like(theta), max_nodes=100)
+        assert verify(certificate, grade="interval").holds
+
+    def test_the_violator_of_a_bad_network(self):
+        problem = tiny_case(True)
+        constant = problem.network(np.empty((0, 2)), np.empty((0, 1)), problem.null_intercept)
+        _, _, info = lower_bound(problem, constant, max_nodes=2000)
+        gained = np.abs(problem.null_theta[:, 0] @ np.maximum(problem.design @ info.violator, 0.0))
+        assert gained > problem.alpha
+
+    @pytest.mark.parametrize("theta", [np.zeros((3, 1)), np.full((10, 1), np.nan), "text"])
+    def test_bad_theta(self, theta):
+        problem = tiny_case(True)
+        constant = problem.network(np.empty((0, 2)), np.empty((0, 1)), problem.null_intercept)
+        with pytest.raises(ProblemError):
+            lower_bound(problem, constant, theta)
+
+    def test_large_data_take_the_cheap_bound_only(self):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((3000, 12))
+        problem = ConvexReLUProblem(X, np.abs(X[:, 0]), 0.05)
+        network = descended(problem, steps=50, width=4)
+        bound, certificate, info = lower_bound(problem, network)
+        assert info.n_nodes == 0
+        assert bound > 0
+        assert verify(certificate, grade="interval").holds
+
+
+class TestAlphaMax:
+    @pytest.mark.parametrize(("fit_intercept", "known"), [(False, 4.503967139672), (True, 2.257667407)])
+    def test_known_values(self, fit_intercept, known):
+        bound, certificate = alpha_max_bound(tiny_case(fit_intercept), max_nodes=5000, gap_tol=1e-8)
+        assert 10 * bound == pytest.approx(known, rel=1e-7)
+        assert 10 * bound >= known * (1 - 1e-9)
+        verdict = verify(certificate, grade="interval")
+        assert verdict.holds
+        assert verdict.residuals["relative_gap"] <= 1e-10
+
+    @pytest.mark.parametrize("loss", LOSSES)
+    @pytest.mark.parametrize("switches", [{}, {"hidden_bias": "free"}, {"fit_intercept": False}], ids=str)
+    def test_the_constant_is_certified(self, loss, switches):
+        problem = problem_of(loss, **switches)
+        for nodes in (0, 300):
+            bound, certificate = alpha_max_bound(problem, max_nodes=nodes)
+            verdict = verify(certificate, grade="interval")
+            assert verdict.holds, str(verdict)
+            assert verdict.residuals["relative_gap"] <= 1e-10
+            assert certificate.problem.alpha == bound
+
+    def test_constant_targets(self):
+        problem = ConvexReLUProblem(np.arange(6.0).reshape(3, 2), np.ones(3), 0.1)
+        bound, certificate = alpha_max_bound(problem)
+        assert bound <= 1e-10
+        assert verify(certificate, grade="interval").holds
+
+
+class TestRestricted:
+    def test_close_to_the_restricted_optimum(self):
+        problem = tiny_case(True)
+        patterns = planar_patterns(problem.design)[:, ::3]
+        value, network = conic_optimum(problem, patterns)
+        bound, certificate = restricted_bound(problem, network, patterns)
+        assert value * (1 - 1e-5) <= bound <= value + 1e-9
+        assert verify(certificate, grade="interval").holds
+        complete, _ = conic_optimum(problem, planar_patterns(problem.design))
+        assert complete < value * (1 - 1e-4)  # so the restricted bound is none of the true problem
+        assert lower_bound(problem, network, max_nodes=5000)[0] <= complete
+
+    def test_bounds_are_exact_on_each_cone(self):
+        problem = problem_of(n=7)
+        theta = round_dual(problem, problem.null_theta)
+        active = problem.design @ np.random.default_rng(0).standard_normal((3, 5)) > 0
+        bound, _, _ = pattern_bounds(problem, theta, active)
+        r, truth = theta.to_float()[:, 0], 0.0
+        for column in active.T:
+            A = np.where(column, 1.0, -1.0)[:, None] * problem.design
+            for s in (1.0, -1.0):
+                u = cp.Variable(3)
+                cone = cp.Problem(cp.Maximize((s * r * column) @ problem.design @ u), [cp.norm(u) <= 1, A @ u >= 0])
+                truth = max(truth, cone.solve(solver=cp.CLARABEL))
+        assert bound == pytest.approx(truth, rel=1e-6)
+
+    @pytest.mark.parametrize("patterns", [np.ones((7, 2)), np.ones((6, 2), bool), np.ones((7, 0), bool)])
+    def test_bad_patterns(self, patterns):
+        problem = problem_of(n=7)
+        with pytest.raises(ProblemError, match="patterns"):
+            pattern_bounds(problem, problem.null_theta, patterns)
+
+
+class TestDualRounding:
+    @given(st.sampled_from(LOSSES), st.integers(0, 10**6), st.floats(1e-9, 1e3), st.booleans())
+    @settings(max_examples=60, deadline=None)
+    def test_exact_feasibility(self, loss, seed, size, fit_intercept):
+        problem = problem_of(loss, seed=seed % 7, n=9, fit_intercept=fit_intercept)
+        f = size * np.random.default_rng(seed).standard_normal(problem.targets.shape)
+        if fit_intercept:
+            f = f + problem.loss.intercept(f, problem.targets, problem.weights)
+        raw = problem.theta(f)
+        theta = round_dual(problem, raw)
+        values = theta.to_float()
+        assert not fit_intercept or theta.column_sums() == [0] * problem.n_outputs
+        assert np.isfinite(problem.loss.dual_value(values, problem.targets, problem.weights))
+        assert np.array_equal(DyadicArray(theta.integers, 0).to_float() * 2.0**theta.exponent, values)
+
+    def test_stays_close(self):
+        for loss in LOSSES:
+            problem = problem_of(loss)
+            raw = problem.null_theta
+            assert np.abs(round_dual(problem, raw).to_float() - raw).max() <= 1e-11 * np.abs(raw).max()
