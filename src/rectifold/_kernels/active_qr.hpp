@@ -121,8 +121,10 @@ struct ActiveQR {
             if (first + block < padded)
                 for (int i = 0; i < block; ++i)
                     t[i] -= dot(rows + static_cast<std::size_t>(i) * stride + block, x + first + block, padded - first - block);
+            RECTIFOLD_UNROLL
             for (int m = block - 1; m >= 0; --m) {
                 t[m] *= inverse[first + m];
+                RECTIFOLD_UNROLL
                 for (int i = 0; i < m; ++i) t[i] -= rows[static_cast<std::size_t>(i) * stride + m] * t[m];
             }
             for (int i = 0; i < block; ++i) x[first + i] = t[i];

@@ -10,10 +10,9 @@ using cone::Status;
 
 // The rows that were most violated at the last sweep of all rows, copied together so that a sweep of them is cheap.
 struct ShortList {
-    static constexpr int capacity = 64;
-    int count = 0;
+    int capacity = 0, count = 0;
     simd::Buffer<float> tile, sign, slack;
-    int row[capacity];
+    std::vector<int> row;
 };
 
 class ConeSolver {
@@ -31,9 +30,11 @@ class ConeSolver {
         slack.assign(padded, 0.0f);
         near.assign(X.n, 0);
         blocked.reserve(X.n);
-        list.tile.assign(static_cast<std::size_t>(ShortList::capacity) * X.d, 0.0f);
-        list.sign.assign(ShortList::capacity, 0.0f);
-        list.slack.assign(ShortList::capacity, 0.0f);
+        list.capacity = kTile * std::clamp(X.n_tiles / kListShare, 1, kListTiles);
+        list.tile.assign(static_cast<std::size_t>(list.capacity) * X.d, 0.0f);
+        list.sign.assign(list.capacity, 0.0f);
+        list.slack.assign(list.capacity, 0.0f);
+        list.row.assign(list.capacity, 0);
         uses_list = static_cast<std::size_t>(X.n) * X.d > kListWorthwhile;
     }
 
@@ -65,6 +66,7 @@ class ConeSolver {
 
   private:
     static constexpr std::size_t kListWorthwhile = 16384;
+    static constexpr int kListShare = 16, kListTiles = 4;  // tiles of the list: a sixteenth of all, at most four
     static constexpr float kListDepth = 0.1f;  // leave the list when its worst row is this much less violated than the worst of all was
 
     const ConeRows& X;
@@ -110,7 +112,7 @@ class ConeSolver {
             if (target > 0.0 && size2 <= target * target && bound_holds(rules.threshold, norm_c))
                 return Status::below_threshold;
             if (size2 <= tol * tol) return Status::exact;
-            const Sweep worst = in_list ? sweep(list.tile.data(), 1, list.sign.data(), list.slack.data())
+            const Sweep worst = in_list ? sweep(list.tile.data(), (list.count + kTile - 1) / kTile, list.sign.data(), list.slack.data())
                                         : sweep(X.tiles.data(), X.n_tiles, sign.data(), slack.data());
             int candidate = worst.position;
             if (in_list) {
@@ -290,12 +292,12 @@ class ConeSolver {
         }
     }
 
-    // One candidate from each of 64 interleaved groups of rows: its most violated one.
+    // One candidate from each of `capacity` interleaved groups of rows: its most violated one.
     void fill_list(float sure) {
         for (int j = 0; j < qr.k; ++j) place[j] = -1;
         list.count = 0;
         const int vectors = X.n_tiles * (kTile / kFloats);
-        const int groups = ShortList::capacity / kFloats;
+        const int groups = list.capacity / kFloats;
         const int per_group = (vectors + groups - 1) / groups;
         for (int first = 0; first < vectors; first += per_group) {
             Floats lowest = splat(sure);
@@ -312,9 +314,10 @@ class ConeSolver {
         for (int m = 0; m < list.count; ++m) {
             const double* x = X.row(list.row[m]);
             const double scale = unit_scale(list.row[m]);
-            for (int j = 0; j < X.d; ++j) list.tile[static_cast<std::size_t>(j) * kTile + m] = static_cast<float>(scale * x[j]);
+            float* tile = list.tile.data() + static_cast<std::size_t>(m / kTile) * X.d * kTile + m % kTile;
+            for (int j = 0; j < X.d; ++j) tile[static_cast<std::size_t>(j) * kTile] = static_cast<float>(scale * x[j]);
         }
-        for (int m = 0; m < ShortList::capacity; ++m) list.sign[m] = m < list.count ? 1.0f : 0.0f;
+        for (int m = 0; m < list.capacity; ++m) list.sign[m] = m < list.count ? 1.0f : 0.0f;
     }
 
     // Among the rows that single precision could not tell from satisfied, the most violated one; -1 where none is.
@@ -370,20 +373,31 @@ class ConeSolver {
     }
 };
 
-// C[p] = X' (D_p o theta) for the next `count` <= 4 patterns; each sum runs over the rows in order, whatever the count.
-inline void gated_moments(const ConeRows& X, const std::uint8_t* patterns, int count, const double* theta, double* C) {
-    constexpr int panel = 4;
-    const std::uint8_t* pattern[panel];
-    for (int p = 0; p < panel; ++p) pattern[p] = patterns + static_cast<std::size_t>(std::min(p, count - 1)) * X.n;
+constexpr int kPanel = 4;  // patterns whose moments are formed in one pass over X
+
+// C[p] = X' (D_p o theta) for the next `count` <= kPanel patterns; weights has room for kPanel * n. Each sum runs over the
+// rows in order, whatever the count.
+inline void gated_moments(const ConeRows& X, const std::uint8_t* patterns, int count, const double* theta, double* weights,
+                          double* C) {
+    const std::size_t n = X.n;
+    for (int p = 0; p < kPanel; ++p) {
+        const std::uint8_t* pattern = patterns + std::min(p, count - 1) * n;
+        double* weight = weights + p * n;
+        for (std::size_t i = 0; i < n; ++i) {
+            const double t = theta[i];
+            weight[i] = pattern[i] ? t : 0.0;
+        }
+    }
     for (int first = 0; first < X.width; first += 2 * kDoubles) {
         const bool pair = first + kDoubles < X.width;
-        Doubles low[panel], high[panel];
-        for (int p = 0; p < panel; ++p) low[p] = high[p] = splat(0.0);
-        for (int i = 0; i < X.n; ++i) {
-            const double* x = X.row(i) + first;
-            const Doubles x0 = load(x), x1 = load(pair ? x + kDoubles : x);
-            for (int p = 0; p < panel; ++p) {
-                const Doubles weight = splat(pattern[p][i] ? theta[i] : 0.0);
+        const int second = pair ? kDoubles : 0;
+        Doubles low[kPanel], high[kPanel];
+        for (int p = 0; p < kPanel; ++p) low[p] = high[p] = splat(0.0);
+        for (std::size_t i = 0; i < n; ++i) {
+            const double* x = X.rows.data() + i * X.width + first;
+            const Doubles x0 = load(x), x1 = load(x + second);
+            for (int p = 0; p < kPanel; ++p) {
+                const Doubles weight = splat(weights[p * n + i]);
                 low[p] += weight * x0;
                 high[p] += weight * x1;
             }
@@ -396,13 +410,12 @@ inline void gated_moments(const ConeRows& X, const std::uint8_t* patterns, int c
     }
 }
 
-
 // Blocks first..last; when pricing, block 2p + side belongs to pattern p, and first is even.
 inline void run_range(const cone::Job& job, int first, int last) {
-    constexpr int panel = 4;
     const ConeRows& rows = *job.rows;
     ConeSolver solver(rows);
-    simd::Buffer<double> moments(panel * static_cast<std::size_t>(rows.width), 0.0);
+    simd::Buffer<double> moments(kPanel * static_cast<std::size_t>(rows.width), 0.0);
+    simd::Buffer<double> weights(job.theta ? kPanel * static_cast<std::size_t>(rows.n) : 0);
     int panel_start = 0, panel_end = 0;  // patterns whose moment vectors are at hand
     for (int b = first; b < last; ++b) {
         const int p = job.theta ? b / 2 : job.index[b];
@@ -410,8 +423,8 @@ inline void run_range(const cone::Job& job, int first, int last) {
         if (job.theta) {
             if (p >= panel_end) {
                 panel_start = p;
-                panel_end = std::min(p + panel, last / 2);
-                gated_moments(rows, job.pattern(p), panel_end - p, job.theta, moments.data());
+                panel_end = std::min(p + kPanel, last / 2);
+                gated_moments(rows, job.pattern(p), panel_end - p, job.theta, weights.data(), moments.data());
             }
             c = moments.data() + static_cast<std::size_t>(p - panel_start) * rows.width;
         }

@@ -25,8 +25,14 @@
 
 #if RECTIFOLD_VECTOR_EXTENSIONS
 #define RECTIFOLD_INLINE inline __attribute__((always_inline))
+#if defined(__clang__)
+#define RECTIFOLD_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define RECTIFOLD_UNROLL _Pragma("GCC unroll 8")
+#endif
 #else
 #define RECTIFOLD_INLINE inline
+#define RECTIFOLD_UNROLL
 #endif
 
 namespace rectifold::simd {

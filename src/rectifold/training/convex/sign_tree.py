@@ -69,7 +69,7 @@ class _Side:
     def __init__(self, X: Array, r: Array, output: int, sign: int, weights: Array) -> None:
         self.X, self.r, self.output, self.sign, self.weights = X, r, output, sign, weights
         self.positive, self.negative = r > 0, r < 0
-        self.norms = np.maximum(np.linalg.norm(X, axis=1), 1e-300)
+        self.norms = np.maximum(np.linalg.norm(X, axis=1), 1e-150)
         self.share = np.where(self.positive, r * r / weights, 0.0)
         self.attained, self.direction = 0.0, np.zeros(X.shape[1])
         self.root = _Node(np.zeros(len(r), dtype=np.int8))
@@ -123,7 +123,7 @@ class _Side:
 
         Without such rows, the row with the largest relaxation error; -1 if the bound is exact.
         """
-        cosine = np.abs(z) / (self.norms * max(value, 1e-300))
+        cosine = np.abs(z) / (self.norms * value) if value > 0.0 else np.zeros_like(z)
         score = np.where(on, self.share * (1.2 - cosine), 0.0)
         row = int(score.argmax())
         if score[row] > 0.0:

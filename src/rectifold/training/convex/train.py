@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from rectifold._engine.budget import Budget
+from rectifold.core.certificate import TrainingCertificate
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Result, Status
@@ -27,28 +28,38 @@ _BOUND_ROUNDS = 3
 
 
 def train(
-    problem: ConvexReLUProblem, options: TrainingOptions, budget: Budget, warm_start: ReLUNetwork | None = None
+    problem: ConvexReLUProblem,
+    options: TrainingOptions,
+    budget: Budget,
+    warm_start: ReLUNetwork | None = None,
+    n_jobs: int | None = None,
 ) -> Result[ReLUNetwork]:
-    """Train over all patterns; the body of `solve_convex_relu` without ``patterns``."""
+    """Train over all patterns; the body of `solve_convex_relu` without ``patterns``.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        joblib jobs for outputs that are independent problems.
+    """
     rng = np.random.default_rng(options.random_state)
     constant = _constant(problem)
     bound, certificate, _ = lower_bound(problem, constant, problem.null_theta, max_nodes=0)
-    if problem.null_value - bound <= 1e-9 * problem.null_value or problem.null_value == 0.0:
+    if problem.null_value - bound <= 1e-9 * problem.null_value:
         found = _Found(constant, problem.null_theta, 0.0, 0.0, 0, 0, 0)
-        return _assemble(problem, found, bound, certificate, options, budget)
+        return _assemble(problem, found, certificate, options, budget)
     budget.report("constant", problem.null_value, bound, neurons=0)
-    found = _search(problem, options, budget, rng, warm_start)
+    found = _search(problem, options, budget, rng, warm_start, n_jobs)
     for _ in range(_BOUND_ROUNDS):
-        proven, evidence, info = _prove(problem, found, options, budget)
-        if proven > bound or certificate.network is constant:
-            bound, certificate = max(bound, proven), evidence
-        budget.report("bound", problem.objective(found.network), bound, neurons=found.network.widths[0])
+        certificate, info = _prove(problem, found, options, budget)
         if info.violator is None or budget.should_stop():
             break
-        found = _search(problem, options, budget, rng, _with_neuron(problem, found, info))
-    bound, certificate, _ = _prove(problem, found, options, budget) if certificate.network is not found.network else (
-        bound, certificate, None)
-    return _assemble(problem, found, bound, certificate, options, budget)
+        better = _search(problem, options, budget, rng, _with_neuron(problem, found, info), n_jobs)
+        if not problem.objective(better.network) < problem.objective(found.network) * (1 - 0.1 * options.tol):
+            break
+        found = better
+    else:
+        certificate, _ = _prove(problem, found, options, budget)
+    return _assemble(problem, found, certificate, options, budget)
 
 
 @dataclass(frozen=True)
@@ -69,9 +80,11 @@ def _constant(problem: ConvexReLUProblem) -> ReLUNetwork:
     return problem.network(np.empty((0, d)), np.empty((0, k)), problem.null_intercept)
 
 
-def _prove(problem: ConvexReLUProblem, found: _Found, options: TrainingOptions, budget: Budget) -> Any:
+def _prove(
+    problem: ConvexReLUProblem, found: _Found, options: TrainingOptions, budget: Budget
+) -> tuple[TrainingCertificate, BoundInfo]:
     nodes = options.max_work // len(problem.design) if options.certify else 0
-    return lower_bound(
+    bound, certificate, info = lower_bound(
         problem,
         found.network,
         found.theta,
@@ -79,6 +92,8 @@ def _prove(problem: ConvexReLUProblem, found: _Found, options: TrainingOptions, 
         gap_tol=options.gap_tol,
         should_stop=budget.should_stop,
     )
+    budget.report("bound", certificate.objective, bound, neurons=float(found.network.widths[0]))
+    return certificate, info
 
 
 def _with_neuron(problem: ConvexReLUProblem, found: _Found, info: BoundInfo) -> ReLUNetwork:
@@ -105,9 +120,10 @@ def _search(
     budget: Budget,
     rng: np.random.Generator,
     warm: ReLUNetwork | None,
+    n_jobs: int | None = None,
 ) -> _Found:
     if problem.n_outputs > 1 and problem.output_penalty == "l1" and problem.loss.separable:
-        return _search_by_output(problem, options, budget, rng, warm)
+        return _search_by_output(problem, options, budget, rng, warm, n_jobs)
     if problem.n_outputs == 1 and _second_order_is_affordable(problem):
         return _search_by_columns(problem, options, budget, rng, warm)
     start = _start(problem, rng, warm, budget)
@@ -159,12 +175,14 @@ def _search_by_output(
     budget: Budget,
     rng: np.random.Generator,
     warm: ReLUNetwork | None,
+    n_jobs: int | None,
 ) -> _Found:
     """Solve one scalar problem an output; F is the sum of theirs."""
-    parts = []
-    for k in range(problem.n_outputs):
-        single = problem.output(k)
-        parts.append(_search(single, options, budget, rng, _output_of(problem, warm, k)))
+    outputs = range(problem.n_outputs)
+    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+        delayed(_search)(problem.output(k), options, budget, child, _output_of(problem, warm, k))
+        for k, child in zip(outputs, rng.spawn(problem.n_outputs), strict=True)
+    )
     neurons = [problem.output(k).neurons(part.network) for k, part in enumerate(parts)]
     w = np.vstack([n[0] for n in neurons])
     a = np.vstack([n[1] * (np.arange(problem.n_outputs) == k) for k, n in enumerate(neurons)])
@@ -191,9 +209,13 @@ def _output_of(problem: ConvexReLUProblem, warm: ReLUNetwork | None, k: int) -> 
 
 
 def _assemble(
-    problem: ConvexReLUProblem, found: _Found, bound: float, certificate: Any, options: TrainingOptions, budget: Budget
+    problem: ConvexReLUProblem,
+    found: _Found,
+    certificate: TrainingCertificate,
+    options: TrainingOptions,
+    budget: Budget,
 ) -> Result[ReLUNetwork]:
-    value = problem.objective(found.network)
+    value, bound = problem.objective(found.network), certificate.lower_bound
     gap = (value - bound) / value if value > 0 else 0.0
     worst = np.nanmax([found.restricted_gap, found.priced_gap]) if found.rounds or found.starts else 0.0
     if gap <= options.gap_tol:
