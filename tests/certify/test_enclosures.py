@@ -7,7 +7,7 @@ from decimal import Decimal, getcontext
 import numpy as np
 import pytest
 from certify.certified_cases import LOSSES, certified, problem_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectifold.certify.enclosures import entropy, exp, log, softplus, total
@@ -21,6 +21,7 @@ def holds(value, radius, truth, factor=1):
 
 
 @given(st.floats(1e-300, 1e300))
+@settings(deadline=None)
 def test_log(x):
     value, radius = log(np.array([x]))
     truth = Decimal(x).ln()
@@ -29,6 +30,7 @@ def test_log(x):
 
 
 @given(st.floats(0.999, 1.001))
+@settings(deadline=None)
 def test_log_is_relatively_accurate_next_to_one(x):
     value, radius = log(np.array([x]))
     assert holds(value[0], radius[0], Decimal(x).ln())
@@ -36,6 +38,7 @@ def test_log_is_relatively_accurate_next_to_one(x):
 
 
 @given(st.floats(-800, 700))
+@settings(deadline=None)
 def test_exp(x):
     value, radius = exp(np.array([x]))
     assert holds(value[0], radius[0], Decimal(x).exp())
@@ -43,6 +46,7 @@ def test_exp(x):
 
 
 @given(st.floats(-60, 60), st.floats(0, 1e-3))
+@settings(deadline=None)
 def test_softplus_covers_its_argument(z, radius):
     value, bound = softplus(np.array([z]), np.array([radius]))
     for argument in (Decimal(z) - Decimal(radius), Decimal(z), Decimal(z) + Decimal(radius)):
@@ -50,6 +54,7 @@ def test_softplus_covers_its_argument(z, radius):
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+@settings(deadline=None)
 def test_entropy_is_below_every_value_of_its_interval(a, b, t):
     low, high = min(a, b), max(a, b)
     value, radius = entropy(np.array([low]), np.array([high]))

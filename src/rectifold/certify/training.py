@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 OBJECTIVE_SLACK = 1e-9
 """An objective is a float64 evaluation: what is claimed, at every grade, is ``F <= objective (1 + 1e-9)``, give or take
 1e-20 of the loss of the zero function where the fit is perfect."""
-_ZERO_SLACK = 1e-20
+_ZERO_SLACK, _UNDERFLOW = 1e-20, 1e-250
 _FLOAT_SLACK = 1e-9
 _LARGEST_INTEGER = 2**53
 
@@ -108,7 +108,7 @@ def _check_objective(
     upper = value + radius if grade >= Grade.INTERVAL else value
     residuals["objective"] = value
     slack = OBJECTIVE_SLACK * abs(c.objective) + _ZERO_SLACK * problem.loss_value(np.zeros_like(problem.targets))
-    residuals["objective_excess"] = upper - (c.objective + slack)
+    residuals["objective_excess"] = upper - (c.objective + slack + _UNDERFLOW)
     if not residuals["objective_excess"] <= 0.0:
         raise Refusal("The network's objective is above the claimed one.")
 

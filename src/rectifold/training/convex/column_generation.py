@@ -20,8 +20,9 @@ Array = NDArray[np.float64]
 
 _NEW_PER_ROUND = 30
 _NEGLIGIBLE = 1e-4
-_MERGE_ANGLE = 0.05
-_NEAR = 2e-3
+_MERGE_ANGLES = (0.05, 0.015, 0.004)
+_NEWTON_STEPS = 8
+_NEAR = 3e-4
 _STALLED = 6
 
 
@@ -147,11 +148,8 @@ class ColumnGeneration:
             program, starting_point(program, w), gap_tol=gap_tol, should_stop=self.should_stop
         )
         self.iterations += iterations
-        raw = self._from_point(program, point)
-        if not near:
-            return raw
-        merged = self._stationary(raw)
-        return merged if merged.objective <= raw.objective * (1 + 1e-2 * self.tol) else raw
+        merged = self._merged(self._from_point(program, point))
+        return self._stationary(merged) if near else merged
 
     def _from_point(self, program: BlockProgram, point: InteriorPoint) -> Incumbent:
         norms = np.linalg.norm(point.w, axis=1)
@@ -161,15 +159,24 @@ class ColumnGeneration:
         incumbent.restricted_gap = complementarity / incumbent.objective
         return incumbent
 
-    def _stationary(self, raw: Incumbent) -> Incumbent:
-        """Merge nearly collinear neurons and descend to a stationary point of the network."""
-        w, signs = merge_collinear(raw.w, raw.signs, _MERGE_ANGLE)
-        program = BlockProgram(self.problem, w @ self.problem.design.T > 0, signs)
-        face = Face(program, w, raw.intercept, np.zeros_like(program.patterns))
-        face, _ = newton_on_face(face, crossing=True, max_iter=25, should_stop=self.should_stop)
-        incumbent = self._incumbent(face.w, face.program.signs, face.intercept)
-        incumbent.restricted_gap = raw.restricted_gap
-        return incumbent
+    def _merged(self, raw: Incumbent) -> Incumbent:
+        """Merge nearly collinear neurons as far as that does not cost more than the tolerance."""
+        for angle in _MERGE_ANGLES:
+            w, signs = merge_collinear(raw.w, raw.signs, angle)
+            merged = self._incumbent(w, signs, raw.intercept)
+            if merged.objective <= raw.objective * (1 + 0.1 * self.tol):
+                merged.restricted_gap = raw.restricted_gap
+                return merged
+        return raw
+
+    def _stationary(self, incumbent: Incumbent) -> Incumbent:
+        """Descend to a stationary point of the network."""
+        program = BlockProgram(self.problem, incumbent.w @ self.problem.design.T > 0, incumbent.signs)
+        face = Face(program, incumbent.w, incumbent.intercept, np.zeros_like(program.patterns))
+        face, _ = newton_on_face(face, crossing=True, max_iter=_NEWTON_STEPS, should_stop=self.should_stop)
+        moved = self._incumbent(face.w, face.program.signs, face.intercept)
+        moved.restricted_gap = incumbent.restricted_gap
+        return moved if moved.objective < incumbent.objective else incumbent
 
     def _incumbent(self, w: Array, signs: Array, intercept: float) -> Incumbent:
         program = BlockProgram(self.problem, w @ self.problem.design.T > 0, signs)

@@ -7,31 +7,26 @@ exactly, bounds pricing by one eigenvalue per output and sign, and by sign trees
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
-from rectifold.core.certificate import (
-    Evidence,
-    LeafMultipliers,
-    PatternBounds,
-    SignTrees,
-    SpectralBound,
-    TrainingCertificate,
-)
-from rectifold.core.errors import ProblemError
+from rectifold.core.certificate import Evidence, TrainingCertificate
 from rectifold.core.network import ReLUNetwork
-from rectifold.core.pattern import pack_patterns
 from rectifold.core.problem import ConvexReLUProblem
-from rectifold.core.rounding import UNIT_ROUNDOFF, DyadicArray, gamma, product_norm_upper
+from rectifold.core.rounding import UNIT_ROUNDOFF, DyadicArray, gamma
 from rectifold.training.convex.dual_rounding import round_dual
-from rectifold.training.convex.pricing_rows import PricingRows, pricing_rows
-from rectifold.training.convex.sign_tree import SignTreeSearch
-from rectifold.training.convex.spectral_bound import balanced_activity, residual_weights, spectral_bound_upper
+from rectifold.training.convex.pricing_bounds import (
+    TreeBound,
+    cover_count,
+    never,
+    pattern_bounds,
+    sign_tree_bound,
+    spectral_bound,
+)
+from rectifold.training.convex.pricing_rows import PricingRows
 
 __all__ = [
     "BoundInfo",
@@ -47,40 +42,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-_TREE_BIAS_RATIO = 10.0
-"""Column of a free hidden bias in exact bounds, over the largest input: costs 0.5 %."""
 _CELLS_PER_NODE = 100
 """Sign trees are tried where the arrangement has at most this many cells per node of the budget."""
-
-
-@dataclass(frozen=True, eq=False)
-class TreeBound:
-    """What `sign_tree_bound` found.
-
-    Attributes
-    ----------
-    bound : float
-        Proven: no neuron of unit penalty gains more.
-    evidence : SignTrees
-        Valid however the search ended.
-    reached : bool
-        Whether ``bound <= tau``.
-    attained : float
-        The largest gain of one output met.
-    violator : ndarray, shape (d,), or None
-        A unit direction, in design coordinates, that gains more than tau: a neuron for training.
-    n_nodes : int
-    rows : PricingRows
-        What the evidence speaks of.
-    """
-
-    bound: float
-    evidence: SignTrees
-    reached: bool
-    attained: float
-    violator: Array | None
-    n_nodes: int
-    rows: PricingRows
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,109 +71,6 @@ class BoundInfo:
     n_nodes: int
 
 
-def _never() -> bool:
-    return False
-
-
-def cover_count(n: int, rank: int) -> int:
-    """Return the largest possible number of cells of n hyperplanes through the origin of R^rank (Cover 1965)."""
-    return 2 * sum(math.comb(n - 1, k) for k in range(min(rank, n))) if n > 0 else 1
-
-
-def spectral_bound(problem: ConvexReLUProblem, theta: DyadicArray | Array) -> tuple[float, SpectralBound, PricingRows]:
-    """Bound what a neuron of unit penalty can gain at theta by one eigenvalue per output and sign.
-
-    Parameters
-    ----------
-    problem : ConvexReLUProblem
-    theta : DyadicArray or ndarray, shape (n, K)
-
-    Returns
-    -------
-    bound : float
-        Rigorous.
-    evidence : SpectralBound
-    rows : PricingRows
-        What the evidence speaks of.
-
-    Notes
-    -----
-    O(n d^2 + d^3) for a number of steps that falls with the size; seconds at n = 50 000 and at d = 785.
-    """
-    values = _values(theta)
-    ratios = (0.7, 1.0, 1.5) if problem.hidden_bias == "free" else (1.0,)
-    found = [_spectral_bound(problem, values, pricing_rows(problem, ratio)) for ratio in ratios]
-    return min(found, key=lambda f: f[0])
-
-
-def _spectral_bound(
-    problem: ConvexReLUProblem, values: Array, rows: PricingRows
-) -> tuple[float, SpectralBound, PricingRows]:
-    X = rows.X
-    weights, activity = np.ones_like(values), np.full_like(values, 0.5)
-    bounds = np.empty((problem.n_outputs, 2))
-    for k in range(problem.n_outputs):
-        for side, r in enumerate((values[:, k], -values[:, k])):
-            on, off = r > 0, r < 0
-            weights[on, k] = residual_weights(X, r)[on]
-            activity[off, k] = balanced_activity(X, r)[off]
-            bounds[k, side] = spectral_bound_upper(X, r, weights[:, k], activity[:, k])
-    return rows.combine(bounds.max(axis=1), problem), SpectralBound(weights, activity), rows
-
-
-def sign_tree_bound(
-    problem: ConvexReLUProblem,
-    theta: DyadicArray | Array,
-    tau: float,
-    *,
-    max_nodes: int,
-    should_stop: Callable[[], bool] = _never,
-    stop_when_refuted: bool = False,
-    tightness: float = 1e-6,
-) -> TreeBound:
-    """Try to prove that no neuron of unit penalty gains more than tau at theta, by branch and bound over signs.
-
-    Parameters
-    ----------
-    problem : ConvexReLUProblem
-    theta : DyadicArray or ndarray, shape (n, K)
-    tau : float
-    max_nodes : int
-        Over all outputs and signs together.
-    should_stop : callable
-        Polled every few nodes.
-    stop_when_refuted : bool
-        Return as soon as a direction that gains more than tau was met; otherwise go on, for the best bound.
-    tightness : float
-        Where tau is refuted, stop at this relative distance of the bound from the largest gain met.
-
-    Notes
-    -----
-    Thousands of nodes a second; see `SignTreeSearch` for the cost of one. With several outputs under the l2 penalty tau
-    is shared out in proportion to the bounds of the roots.
-    """
-    rows = pricing_rows(problem, _TREE_BIAS_RATIO)
-    search = SignTreeSearch(rows.X, _values(theta))
-    roots = np.array([side.root.bound for side in search.sides]).reshape(problem.n_outputs, 2).max(axis=1)
-    share = roots / max(float(np.linalg.norm(roots)), 1e-300) if _is_joint(problem) else np.ones(problem.n_outputs)
-    targets = share * (tau / rows.factor) * (1.0 - 1e-11)
-    limit = tau / rows.factor if stop_when_refuted else np.inf
-    search.run(targets, max_nodes, should_stop, limit, None if _is_joint(problem) else tightness)
-    outcomes = search.outcomes()
-    bounds = np.array([o.bound for o in outcomes]).reshape(problem.n_outputs, 2)
-    bound = rows.combine(bounds.max(axis=1), problem)
-    best = max(outcomes, key=lambda o: o.attained)
-    return TreeBound(
-        bound=bound,
-        evidence=SignTrees(tuple(o.tree for o in outcomes)),
-        reached=bound <= tau,
-        attained=best.attained,
-        violator=rows.in_design(best.direction, problem) if best.attained > tau else None,
-        n_nodes=search.n_nodes,
-        rows=rows,
-    )
-
-
 def lower_bound(
     problem: ConvexReLUProblem,
     network: ReLUNetwork,
@@ -218,7 +78,7 @@ def lower_bound(
     *,
     max_nodes: int = 2000,
     gap_tol: float = 1e-2,
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = never,
 ) -> tuple[float, TrainingCertificate, BoundInfo]:
     """Prove a lower bound on F over all widths and weights, with its certificate.
 
@@ -258,7 +118,7 @@ def alpha_max_bound(
     *,
     max_nodes: int = 2000,
     gap_tol: float = 1e-2,
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = never,
 ) -> tuple[float, TrainingCertificate]:
     """Return a proven upper bound on the smallest alpha at which the constant is optimal.
 
@@ -294,51 +154,6 @@ def restricted_bound(
     scale = problem.loss.best_scale(dual.to_float(), problem.targets, problem.weights, limit)
     certificate = _certificate(problem, network, dual, scale, evidence, rows)
     return certificate.lower_bound, certificate
-
-
-def pattern_bounds(
-    problem: ConvexReLUProblem, theta: DyadicArray | Array, patterns: NDArray[np.bool_]
-) -> tuple[float, PatternBounds, PricingRows]:
-    """Bound what a neuron of unit penalty and one of the given patterns can gain at theta, by cone projections.
-
-    Parameters
-    ----------
-    patterns : ndarray of bool, shape (n, P)
-        Over the rows of ``problem.design``.
-    """
-    rows, values = pricing_rows(problem, _TREE_BIAS_RATIO), _values(theta)
-    X = rows.X
-    if patterns.dtype != np.bool_ or patterns.ndim != 2 or patterns.shape[0] != len(X) or patterns.shape[1] == 0:
-        raise ProblemError(f"patterns must be bool of shape ({len(X)}, P), got {patterns.dtype} {patterns.shape}.")
-    columns = np.ascontiguousarray(patterns.T)
-    bounds, excess = [], []
-    for k in range(problem.n_outputs):
-        for sign in (1.0, -1.0):
-            r = sign * values[:, k]
-            for active in columns:
-                moved = _cone_excess(X, r, active)
-                excess.append(moved)
-                bounds.append(float(product_norm_upper((np.where(active, r, 0.0) + moved)[None, :], X)[0]))
-    masks = np.tile(pack_patterns(columns), (2 * problem.n_outputs, 1))
-    indices = [np.flatnonzero(e) for e in excess]
-    indptr = np.concatenate([[0], np.cumsum([len(i) for i in indices])]).astype(np.int64)
-    stored = np.concatenate([e[i] for e, i in zip(excess, indices, strict=True)])
-    leaves = LeafMultipliers(masks, indptr, np.concatenate(indices).astype(np.int32), stored)
-    table = np.array(bounds).reshape(problem.n_outputs, 2, len(columns)).max(axis=1)
-    bound = max(rows.combine(table[:, p], problem) for p in range(len(columns)))
-    return bound, PatternBounds(pack_patterns(columns), leaves), rows
-
-
-def _cone_excess(X: Array, r: Array, active: NDArray[np.bool_]) -> Array:
-    """Return the multipliers, signed by the pattern, that project ``X'(r on active)`` on the pattern's cone."""
-    signs = np.where(active, 1.0, -1.0)
-    pull = np.where(active, r, 0.0) @ X
-    if not np.any(signs * (X @ pull) < 0.0):
-        return np.zeros(len(r))
-    try:
-        return signs * np.maximum(nnls((signs[:, None] * X).T, -pull)[0], 0.0)
-    except RuntimeError:
-        return np.zeros(len(r))
 
 
 def _bound_pricing(
@@ -401,11 +216,3 @@ def _dual_value_lower(problem: ConvexReLUProblem, theta: Array) -> float:
     size = abs(value) + float(np.abs(theta * problem.targets).sum())
     absolute = 64.0 * UNIT_ROUNDOFF * problem.n_outputs if problem.loss.name in ("logistic", "multinomial") else 0.0
     return max(value - (gamma(theta.size + 16) + 256.0 * UNIT_ROUNDOFF) * size - absolute, 0.0)
-
-
-def _values(theta: DyadicArray | Array) -> Array:
-    return theta.to_float() if isinstance(theta, DyadicArray) else theta
-
-
-def _is_joint(problem: ConvexReLUProblem) -> bool:
-    return problem.output_penalty == "l2" and problem.n_outputs > 1

@@ -51,8 +51,8 @@ class PricingRows:
 def pricing_rows(problem: ConvexReLUProblem, bias_ratio: float = 1.0) -> PricingRows:
     """Return the design, or for a free hidden bias centred inputs beside a constant column.
 
-    The column is ``bias_ratio * max ||x_i - center||``. The factor is then ``sqrt(1 + bias_ratio^-2)``: small ratios suit bounds that pay for the column's size, large ones
-    exact bounds (proven_bound sheet, 2.5).
+    The column is ``bias_ratio * max ||x_i - center||`` and the factor ``sqrt(1 + bias_ratio^-2)``: small ratios suit
+    bounds that pay for the column's size, large ones exact bounds (proven_bound sheet, 2.5).
     """
     if problem.hidden_bias != "free":
         return PricingRows(problem.design, 1.0)

@@ -112,6 +112,8 @@ def balanced_activity(X: Array, r: Array) -> Array:
     Z, size = X[off], -r[off]
     steps = int(np.clip(_FLOPS / (len(off) * X.shape[1] ** 2), 3, 40))
     eps = float(np.abs(Z @ q).max())
+    if eps < 1e-150:
+        return activity
     best = np.linalg.norm(q - (0.5 * size) @ Z)
     b = q.copy()
     for step in range(steps):
