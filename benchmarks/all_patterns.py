@@ -87,8 +87,8 @@ def ours(name: str, seed: int, time_limit: float, complete: bool) -> dict[str, A
     target = TARGETS[name]
     monitor = ValueAtTime(len(y), -math.inf if complete else (target.aim or target.value))
     cpu, wall = time.process_time(), time.perf_counter()
-    result = rf.solve_convex_relu(X, y, alpha=lam / len(y), hidden_bias=False, fit_intercept=False, random_state=seed,
-                                  callback=monitor, time_limit=time_limit)  # fmt: skip
+    result = rf.solve_convex_relu(X, y, alpha=lam / len(y), hidden_bias=False, fit_intercept=False, certify=False,
+                                  random_state=seed, callback=monitor, time_limit=time_limit)  # fmt: skip
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     network = result.solution
     value = network_objective(X, y, lam, network.weights[0], network.weights[-1][0])
@@ -121,7 +121,7 @@ def predictions(name: str, seed: int, time_limit: float) -> dict[str, Any]:
     alpha = lam / len(y)
     start = time.process_time()
     result = rf.solve_convex_relu(X[train], y[train], alpha=alpha, hidden_bias=False, fit_intercept=False,
-                                  random_state=seed, time_limit=time_limit)  # fmt: skip
+                                  certify=False, random_state=seed, time_limit=time_limit)  # fmt: skip
     seconds = time.process_time() - start
     out = {"rectifold": sklearn_mlp.score(result.solution(X[test])[:, 0], y[test]), "rectifold_cpu": seconds}
     for solver in ("adam", "lbfgs"):

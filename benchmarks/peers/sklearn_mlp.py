@@ -17,7 +17,7 @@ def fit(
     X: Array, y: Array, lam: float, *, width: int = 100, solver: str = "adam", seed: int = 0
 ) -> tuple[MLPRegressor, float]:
     """Fitted regressor (alpha = lam: its penalty is ``alpha / (2 n) ||W||^2``) and CPU seconds."""
-    model = MLPRegressor((width,), alpha=lam, solver=solver, max_iter=2000, random_state=seed)
+    model = MLPRegressor(hidden_layer_sizes=(width,), alpha=lam, solver=solver, max_iter=2000, random_state=seed)
     start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

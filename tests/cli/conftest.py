@@ -64,3 +64,12 @@ def classes_csv(frame, tmp_path) -> Path:
     path = tmp_path / "classes.csv"
     frame.drop(columns="y").to_csv(path, index=False)
     return path
+
+
+@pytest.fixture
+def small_csv(tmp_path) -> Path:
+    """A kink in one input: many fits of it cost little."""
+    x = np.linspace(-1.0, 1.0, 30)
+    path = tmp_path / "small.csv"
+    pd.DataFrame({"x": x, "y": np.maximum(x, 0.0) + 0.05 * np.cos(40 * x)}).to_csv(path, index=False)
+    return path

@@ -96,21 +96,22 @@ def test_rows_without_target_are_left_out_and_that_is_said(rectifold, frame, tmp
 
 
 def test_no_standardize_is_said(rectifold, csv, tmp_path):
-    outcome = rectifold("fit", csv, "--target", "y", "--alpha", 0.05, "--no-standardize", "--save", "net.npz")
+    options = ("--alpha", 5.0, "--no-standardize", "--time-limit", 1, "--save", "net.npz")
+    outcome = rectifold("fit", csv, "--target", "y", *options)
     assert "not standardised" in outcome.out
     np.testing.assert_array_equal(load_model(tmp_path / "net.npz").preparation.scale, 1.0)
 
 
-def test_alpha_auto_prints_its_choice(rectifold, csv):
-    outcome = rectifold("fit", csv, "--target", "y")
+def test_alpha_auto_prints_its_choice(rectifold, small_csv):
+    outcome = rectifold("fit", small_csv, "--target", "y")
     assert outcome.code == 0, outcome.err
     chosen = float(re.search(r"Alpha ([\d.e-]+) \(", outcome.out).group(1))
     assert "5-fold cross-validation on the training part" in outcome.out
     assert number_after("alpha", outcome.out) == pytest.approx(chosen, rel=1e-3)
 
 
-def test_path_prints_a_row_per_alpha(rectifold, csv, tmp_path):
-    outcome = rectifold("fit", csv, "--target", "y", "--path", "--report", "report.html")
+def test_path_prints_a_row_per_alpha(rectifold, small_csv, tmp_path):
+    outcome = rectifold("fit", small_csv, "--target", "y", "--path", "--report", "report.html")
     assert outcome.code == 0, outcome.err
     assert "path (alphas fitted to the training part)" in outcome.out
     html = (tmp_path / "report.html").read_text()
@@ -177,7 +178,7 @@ def test_a_second_ctrl_c_aborts(rectifold, csv, monkeypatch):
     assert outcome.err == "rectifold: aborted\n"
 
 
-def test_ctrl_c_during_the_choice_of_alpha_goes_on_with_what_is_known(rectifold, csv, monkeypatch):
+def test_ctrl_c_during_the_choice_of_alpha_goes_on_with_what_is_known(rectifold, small_csv, monkeypatch):
     from rectifold.cli import alpha as alpha_module
 
     real = alpha_module.fit_estimator
@@ -190,7 +191,7 @@ def test_ctrl_c_during_the_choice_of_alpha_goes_on_with_what_is_known(rectifold,
         return real(*arguments, **options)
 
     monkeypatch.setattr(alpha_module, "fit_estimator", interrupt_the_third_alpha)
-    outcome = rectifold("fit", csv, "--target", "y")
+    outcome = rectifold("fit", small_csv, "--target", "y")
     assert outcome.code == 0, outcome.err
     assert len(calls) == 12
     assert "the best of 2 by 5-fold" in outcome.out
@@ -212,3 +213,21 @@ def test_ctrl_c_during_the_comparison_leaves_out_unfinished_peers(rectifold, csv
     assert "MLPRegressor" in outcome.out
     assert "RidgeCV" not in outcome.out
     assert "the comparison was stopped" in outcome.err
+
+
+def test_no_time_for_a_single_alpha_falls_back_and_says_so(rectifold, small_csv):
+    outcome = rectifold("fit", small_csv, "--target", "y", "--time-limit", 1e-3)
+    assert outcome.code == 0, outcome.err
+    assert "a tenth of alpha_max: the search for a better one was stopped before its first result" in outcome.out
+    assert "proven lower bound" in outcome.out
+
+
+def test_a_fault_of_the_program_is_one_line_and_not_bad_input(rectifold, csv, monkeypatch):
+    monkeypatch.setattr(fit_module, "fit_estimator", lambda *a, **k: 1 / 0)
+    monkeypatch.delenv("RECTIFOLD_TRACEBACK", raising=False)
+    outcome = rectifold("fit", csv, "--target", "y", "--alpha", 0.05)
+    assert outcome.code == 70
+    assert outcome.err.startswith("rectifold: error: internal: ZeroDivisionError")
+    monkeypatch.setenv("RECTIFOLD_TRACEBACK", "1")
+    with pytest.raises(ZeroDivisionError):
+        rectifold("fit", csv, "--target", "y", "--alpha", 0.05)

@@ -45,7 +45,8 @@ def test_classification_holds(rectifold, classes_csv, frame, tmp_path, task):
         data = tmp_path / "three.csv"
         frame.drop(columns="y").to_csv(data, index=False)
     target = "kind" if task == "two classes" else "colour"
-    assert rectifold("fit", data, "--target", target, "--classify", "--alpha", 0.02, "--save", "c.npz").code == 0
+    options = ("--classify", "--alpha", 0.1, "--time-limit", 1, "--save", "c.npz")
+    assert rectifold("fit", data, "--target", target, *options).code == 0
     outcome = rectifold("verify", "c.npz", data)
     assert outcome.code == 0, outcome.out + outcome.err
 

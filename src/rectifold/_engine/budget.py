@@ -29,7 +29,7 @@ class Budget:
     def __init__(self, monitor: Monitor | None = None, time_limit: float | None = None) -> None:
         if monitor is not None and not isinstance(monitor, Monitor):
             raise ProblemError("callback must have the methods event(stage, value, bound, elapsed, ...) and should_stop().")
-        if time_limit is not None and not time_limit > 0:
+        if time_limit is not None and not _is_positive_number(time_limit):
             raise ProblemError(f"time_limit must be positive seconds or None, got {time_limit!r}.")
         self._monitor: Monitor = SilentMonitor() if monitor is None else monitor
         self._limit = np.inf if time_limit is None else float(time_limit)
@@ -68,3 +68,9 @@ class Budget:
             bound=np.asarray(columns[2], dtype=np.float64),
             stage=tuple(columns[3]),
         )
+
+
+def _is_positive_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    return bool(value > 0)

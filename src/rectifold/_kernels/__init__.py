@@ -1,1 +1,23 @@
-"""Compiled loops, and the choice between them and their numpy twins."""
+"""Compiled loops, and the choice between them and their numpy twins.
+
+``COMPILED`` says which are in use: a wheel built with ``RECTIFOLD_NO_EXTENSION`` holds no extension and uses the twins.
+An extension that is present but cannot be loaded raises its own error: the fall-back is never silent.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+__all__ = ["COMPILED", "ConeProjector", "price_cones", "project_cones"]
+
+_EXTENSION = "rectifold._kernels._compiled"
+
+COMPILED: bool = find_spec(_EXTENSION) is not None
+
+_cones = import_module(_EXTENSION if COMPILED else "rectifold._kernels.reference.cone_projection")
+
+ConeProjector: Any = _cones.ConeProjector
+project_cones: Any = _cones.project_cones
+price_cones: Any = _cones.price_cones

@@ -1,9 +1,9 @@
 // Orthonormal factorisation of the active rows of a cone, with rows added and dropped one at a time.
 //
-// A_P' = Q R for the active unit rows A_P; Q is (d, k) by columns, R upper triangular. Next to it live y = -Q'c, so that
-// v = c + Q y is the projection of c on the null space of the active rows, and the multipliers R^-1 y of that projection.
-// Rows enter by twice-iterated Gram-Schmidt and leave by Givens rotations, which keeps Q orthonormal to rounding.
-// No include guard: included once per instruction set.
+// A_P' = Q R for the active unit rows A_P; Q is (d, k) by columns, R upper triangular. Next to it live y = -Q'c, so
+// that v = c + Q y is the projection of c on the null space of the active rows, and the multipliers R^-1 y of that
+// projection. Rows enter by twice-iterated Gram-Schmidt and leave by Givens rotations, which keeps Q orthonormal to
+// rounding. No include guard: see cone_variant.hpp.
 
 namespace rectifold::RECTIFOLD_ISA {
 
@@ -80,8 +80,8 @@ struct ActiveQR {
         }
     }
 
-    // Appends the unit row held in q_column(k), which is overwritten; v moves to the new null space. False, with nothing
-    // changed, where the row depends on the active ones to `dependent`, or does not separate v by more than rounding.
+    // Appends the unit row held in q_column(k), which is overwritten; v moves to the new null space. False, with
+    // nothing changed, where the row's distance from the span of the active ones is at most `dependent`.
     bool append(double* v, double dependent) {
         double* a = q_column(k);
         double* h = column.data();
@@ -107,9 +107,9 @@ struct ActiveQR {
         return true;
     }
 
-    // x <- R^-1 b. In blocks of 8 unknowns: what the solved ones contribute comes as vector dots, the triangle inside the
-    // block runs in registers (a scalar store followed by a vector load of the same line would stall). Beyond k the
-    // inverse diagonal is 0, so that x is 0 there; b must be finite up to the padding.
+    // x <- R^-1 b. In blocks of 8 unknowns: what the solved ones contribute comes as vector dots, the triangle inside
+    // the block runs in registers (a scalar store followed by a vector load of the same line would stall). Beyond k
+    // the inverse diagonal is 0, so that x is 0 there; b must be finite up to the padding.
     void solve(const double* b, double* x) {
         constexpr int block = kDoubles;
         const int padded = simd::round_up(k, block);
@@ -118,9 +118,10 @@ struct ActiveQR {
             const double* rows = r.data() + static_cast<std::size_t>(first) * stride + first;
             double t[block];
             for (int i = 0; i < block; ++i) t[i] = b[first + i];
-            if (first + block < padded)
+            const int known = padded - first - block;
+            if (known > 0)
                 for (int i = 0; i < block; ++i)
-                    t[i] -= dot(rows + static_cast<std::size_t>(i) * stride + block, x + first + block, padded - first - block);
+                    t[i] -= dot(rows + static_cast<std::size_t>(i) * stride + block, x + first + block, known);
             RECTIFOLD_UNROLL
             for (int m = block - 1; m >= 0; --m) {
                 t[m] *= inverse[first + m];

@@ -35,14 +35,15 @@ class ConeProjector {
         rows = std::make_unique<ConeRows>(X.data(), static_cast<int>(X.shape(0)), static_cast<int>(X.shape(1)));
     }
 
-    nb::tuple project(const Patterns& patterns, const Input<std::int32_t, 1>& index, const Input<double, 2>& C, double threshold,
-                      double tol, const Input<std::int32_t, 2>& warm_index, int n_threads) const {
+    nb::tuple project(const Patterns& patterns, const Input<std::int32_t, 1>& index, const Input<double, 2>& C,
+                      double threshold, double tol, const Input<std::int32_t, 2>& warm_index, int n_threads) const {
         Job job = prepare(patterns, threshold, tol, n_threads);
         const std::size_t B = index.shape(0), d = rows->d;
         require(C.shape(0) == B && C.shape(1) == d, "C must have one row per block and the columns of X");
         require(B < (std::size_t{1} << 30), "too many blocks");
         for (std::size_t b = 0; b < B; ++b) {
-            require(index.data()[b] >= 0 && static_cast<std::size_t>(index.data()[b]) < patterns.shape(0), "index names no pattern");
+            const std::int32_t p = index.data()[b];
+            require(p >= 0 && static_cast<std::size_t>(p) < patterns.shape(0), "index names no pattern");
             require(std::isfinite(norm_of(C.data() + b * d, rows->d)), "C holds a value that is not finite");
         }
         job.index = index.data();
@@ -98,8 +99,9 @@ class ConeProjector {
             nb::gil_scoped_release release;
             run_threads(job, count, n_threads);
         }
-        return nb::make_tuple(owned(std::move(V), {B, d}), owned(std::move(norms), {B}), owned(std::move(active), {B, d}),
-                              owned(std::move(rho), {B, d}), owned(std::move(status), {B}));
+        return nb::make_tuple(owned(std::move(V), {B, d}), owned(std::move(norms), {B}),
+                              owned(std::move(active), {B, d}), owned(std::move(rho), {B, d}),
+                              owned(std::move(status), {B}));
     }
 };
 
@@ -119,15 +121,16 @@ inline void bind_cone_projection(nb::module_& m) {
     const auto index = nb::arg("index").noconvert(), theta = nb::arg("theta").noconvert();
     const auto warm = nb::arg("warm_index").noconvert();
     const auto threshold = nb::arg("threshold"), tol = nb::arg("tol"), n_threads = nb::arg("n_threads");
-    nb::class_<ConeProjector>(m, "ConeProjector", "A matrix X prepared for projections on the cones of its activation patterns.")
+    nb::class_<ConeProjector>(m, "ConeProjector", "A matrix prepared for projections on its activation cones.")
         .def(nb::init<const Input<double, 2>&>(), X)
         .def_prop_ro("shape", &ConeProjector::shape, "(n, d) of X.")
-        .def("project", &ConeProjector::project, patterns, index, C, threshold, tol, warm, n_threads, "See project_cones.")
+        .def("project", &ConeProjector::project, patterns, index, C, threshold, tol, warm, n_threads,
+             "See project_cones.")
         .def("price", &ConeProjector::price, patterns, theta, threshold, tol, warm, n_threads, "See price_cones.");
     m.def("project_cones", &project_cones, X, patterns, index, C, threshold, tol, warm, n_threads,
           "Project C[b] on the cone of pattern index[b]: (V, norms, active, rho, status).");
     m.def("price_cones", &price_cones, X, patterns, theta, threshold, tol, warm, n_threads,
-          "Project +X'(D theta) and -X'(D theta), blocks 2p and 2p + 1, for every pattern: (V, norms, active, rho, status).");
+          "Project X'(D theta) and its negative, blocks 2p and 2p + 1 of pattern p: (V, norms, active, rho, status).");
 }
 
 }  // namespace rectifold::cone

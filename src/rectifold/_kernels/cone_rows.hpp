@@ -19,14 +19,16 @@ struct ConeRows {
 
     ConeRows(const double* X, int n_samples, int n_inputs)
         : n(n_samples), d(n_inputs), width(simd::round_up(n_inputs, simd::kDoubles)),
-          n_tiles((n_samples + kTile - 1) / kTile), rows(static_cast<std::size_t>(n_samples) * width, 0.0),
+          n_tiles(std::max(1, (n_samples + kTile - 1) / kTile)), rows(static_cast<std::size_t>(n_samples) * width, 0.0),
           scale(n_samples, 0.0), tiles(static_cast<std::size_t>(n_tiles) * n_inputs * kTile, 0.0f) {
         for (int i = 0; i < n; ++i) prepare(i, X + static_cast<std::size_t>(i) * d);
+        for (int t = 0; t < n_tiles; ++t) transpose(t);
     }
 
     const double* row(int i) const { return rows.data() + static_cast<std::size_t>(i) * width; }
 
   private:
+    // Scale of row i; a norm whose square may have over- or underflowed is taken again with care.
     void prepare(int i, const double* x) {
         double* padded = rows.data() + static_cast<std::size_t>(i) * width;
         std::copy(x, x + d, padded);
@@ -35,8 +37,20 @@ struct ConeRows {
         norm = std::sqrt(norm);
         if (!(norm > 1e-140 && norm < 1e140)) norm = extreme_norm(x);
         scale[i] = norm > 0.0 ? 1.0 / norm : 0.0;
-        float* lane = tiles.data() + static_cast<std::size_t>(i / kTile) * d * kTile + i % kTile;
-        for (int j = 0; j < d; ++j) lane[static_cast<std::size_t>(j) * kTile] = static_cast<float>(x[j] * scale[i]);
+    }
+
+    // In strips of 16 columns, so that the scattered stores stay within a few lines of cache.
+    void transpose(int t) {
+        constexpr int strip = 16;
+        float* tile = tiles.data() + static_cast<std::size_t>(t) * d * kTile;
+        const int first = t * kTile, count = std::min(kTile, n - first);
+        for (int left = 0; left < d; left += strip)
+            for (int l = 0; l < count; ++l) {
+                const double* x = row(first + l);
+                const double factor = scale[first + l];
+                for (int j = left; j < std::min(left + strip, d); ++j)
+                    tile[static_cast<std::size_t>(j) * kTile + l] = static_cast<float>(factor * x[j]);
+            }
     }
 
     double extreme_norm(const double* x) const {
@@ -46,7 +60,7 @@ struct ConeRows {
             largest = std::max(largest, std::fabs(x[j]));
         }
         if (largest == 0.0) return 0.0;
-        if (largest < 1e-300 || largest > 1e300) throw std::invalid_argument("a row of X is too small or too large to be normalised");
+        if (largest < 1e-290 || largest > 1e290) throw std::invalid_argument("a row of X is too small or too large");
         double total = 0.0;
         for (int j = 0; j < d; ++j) total += (x[j] / largest) * (x[j] / largest);
         return largest * std::sqrt(total);

@@ -1,4 +1,4 @@
-// Fixed-width vectors of 8 doubles and 16 floats, and the run-time choice of instruction set.
+// Fixed-width vectors of 8 doubles and 16 floats (simd_operations.hpp), and the run-time choice of instruction set.
 //
 // Every variant executes the same operations in the same order (no reassociation, no contraction), so a result does not
 // depend on the processor: only the number of instructions per vector does.
@@ -12,7 +12,6 @@
 
 #if defined(__GNUC__) && !defined(RECTIFOLD_PLAIN_VECTORS)
 #define RECTIFOLD_VECTOR_EXTENSIONS 1
-#pragma GCC diagnostic ignored "-Wpsabi"  // the vector types never cross a call that is not inlined
 #else
 #define RECTIFOLD_VECTOR_EXTENSIONS 0
 #endif
@@ -39,42 +38,6 @@ namespace rectifold::simd {
 
 constexpr int kDoubles = 8;
 constexpr int kFloats = 16;
-
-#if RECTIFOLD_VECTOR_EXTENSIONS
-
-typedef double Doubles __attribute__((vector_size(64)));
-typedef float Floats __attribute__((vector_size(64)));
-typedef std::int32_t Ints __attribute__((vector_size(64)));
-typedef double HalfDoubles __attribute__((vector_size(32)));
-typedef double QuarterDoubles __attribute__((vector_size(16)));
-
-#else
-
-template <class T, int N> struct Vector {
-    T lane[N];
-    T operator[](int i) const { return lane[i]; }
-    Vector& operator+=(const Vector& o) { for (int i = 0; i < N; ++i) lane[i] += o.lane[i]; return *this; }
-    Vector& operator-=(const Vector& o) { for (int i = 0; i < N; ++i) lane[i] -= o.lane[i]; return *this; }
-    Vector& operator*=(const Vector& o) { for (int i = 0; i < N; ++i) lane[i] *= o.lane[i]; return *this; }
-    friend Vector operator+(Vector a, const Vector& b) { return a += b; }
-    friend Vector operator-(Vector a, const Vector& b) { return a -= b; }
-    friend Vector operator*(Vector a, const Vector& b) { return a *= b; }
-};
-using Doubles = Vector<double, kDoubles>;
-using Floats = Vector<float, kFloats>;
-using Ints = Vector<std::int32_t, kFloats>;
-
-template <class T, int N> inline Vector<T, N> fill(T x) {
-    Vector<T, N> v;
-    for (T& lane : v.lane) lane = x;
-    return v;
-}
-inline Ints operator<(const Floats& a, const Floats& b) {
-    Ints m;
-    for (int i = 0; i < kFloats; ++i) m.lane[i] = a.lane[i] < b.lane[i] ? -1 : 0;
-    return m;
-}
-#endif
 
 enum class Level { plain, avx2, avx512 };
 

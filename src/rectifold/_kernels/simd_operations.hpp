@@ -1,67 +1,121 @@
-// Operations on the vectors of simd.hpp. No include guard: included once per instruction set, into its own namespace,
-// because GCC lowers a vector operation for the target of the function it is written in, before any inlining.
+// Vectors of 8 doubles, 16 floats, 16 ints and their operations. No include guard: see cone_variant.hpp.
+//
+// RECTIFOLD_PART is the number of bytes the instruction set handles at once; 0: scalars, for compilers without vector
+// types. A vector is an array of such parts, because GCC's own lowering of a wider vector goes through memory.
 
 namespace rectifold::RECTIFOLD_ISA {
 
-using simd::Doubles;
-using simd::Floats;
-using simd::Ints;
 using simd::kDoubles;
 using simd::kFloats;
 
-RECTIFOLD_INLINE Doubles load(const double* p) {
-    Doubles v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-RECTIFOLD_INLINE Floats load(const float* p) {
-    Floats v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-RECTIFOLD_INLINE void store(double* p, const Doubles& v) { std::memcpy(p, &v, sizeof v); }
-RECTIFOLD_INLINE void store(float* p, const Floats& v) { std::memcpy(p, &v, sizeof v); }
-RECTIFOLD_INLINE void store(std::int32_t* p, const Ints& v) { std::memcpy(p, &v, sizeof v); }
-
-#if RECTIFOLD_VECTOR_EXTENSIONS
-
-// x - 0 is x for every x, signed zeros included
-RECTIFOLD_INLINE Doubles splat(double x) { return x - Doubles{}; }
-RECTIFOLD_INLINE Floats splat(float x) { return x - Floats{}; }
-RECTIFOLD_INLINE Ints splat(std::int32_t x) { return x - Ints{}; }
-RECTIFOLD_INLINE Floats select(const Ints& mask, const Floats& a, const Floats& b) { return mask ? a : b; }
-RECTIFOLD_INLINE Ints select(const Ints& mask, const Ints& a, const Ints& b) { return mask ? a : b; }
-
-RECTIFOLD_INLINE double sum(const Doubles& a) {
-    simd::HalfDoubles h[2];
-    std::memcpy(h, &a, sizeof a);
-    const simd::HalfDoubles b = h[0] + h[1];
-    simd::QuarterDoubles q[2];
-    std::memcpy(q, &b, sizeof b);
-    const simd::QuarterDoubles e = q[0] + q[1];
-    return e[0] + e[1];
-}
-
+#if RECTIFOLD_PART
+typedef double DoublePart __attribute__((vector_size(RECTIFOLD_PART)));
+typedef float FloatPart __attribute__((vector_size(RECTIFOLD_PART)));
+typedef std::int32_t IntPart __attribute__((vector_size(RECTIFOLD_PART)));
 #else
-
-inline Doubles splat(double x) { return simd::fill<double, kDoubles>(x); }
-inline Floats splat(float x) { return simd::fill<float, kFloats>(x); }
-inline Ints splat(std::int32_t x) { return simd::fill<std::int32_t, kFloats>(x); }
-inline Floats select(const Ints& mask, Floats a, const Floats& b) {
-    for (int i = 0; i < kFloats; ++i) a.lane[i] = mask.lane[i] ? a.lane[i] : b.lane[i];
-    return a;
-}
-inline Ints select(const Ints& mask, Ints a, const Ints& b) {
-    for (int i = 0; i < kFloats; ++i) a.lane[i] = mask.lane[i] ? a.lane[i] : b.lane[i];
-    return a;
-}
-inline double sum(const Doubles& a) {
-    double h[4];
-    for (int i = 0; i < 4; ++i) h[i] = a.lane[i] + a.lane[i + 4];
-    return (h[0] + h[2]) + (h[1] + h[3]);
-}
-
+typedef double DoublePart;
+typedef float FloatPart;
+typedef std::int32_t IntPart;
 #endif
+
+struct Doubles {
+    static constexpr int parts = kDoubles * sizeof(double) / sizeof(DoublePart);
+    DoublePart part[parts];
+};
+struct Floats {
+    static constexpr int parts = kFloats * sizeof(float) / sizeof(FloatPart);
+    FloatPart part[parts];
+};
+struct Ints {
+    static constexpr int parts = kFloats * sizeof(std::int32_t) / sizeof(IntPart);
+    IntPart part[parts];
+};
+
+// Part by part: a copy of the whole array would be split into smaller moves through the stack.
+#define RECTIFOLD_MEMORY(Vector, Part, Lane)                                                                     \
+    RECTIFOLD_INLINE Vector load(const Lane* p) {                                                                \
+        Vector v;                                                                                                \
+        RECTIFOLD_UNROLL for (int u = 0; u < Vector::parts; ++u)                                                 \
+            std::memcpy(&v.part[u], p + u * (sizeof(Part) / sizeof(Lane)), sizeof(Part));                        \
+        return v;                                                                                                \
+    }                                                                                                            \
+    RECTIFOLD_INLINE void store(Lane* p, const Vector& v) {                                                      \
+        RECTIFOLD_UNROLL for (int u = 0; u < Vector::parts; ++u)                                                 \
+            std::memcpy(p + u * (sizeof(Part) / sizeof(Lane)), &v.part[u], sizeof(Part));                        \
+    }
+RECTIFOLD_MEMORY(Doubles, DoublePart, double)
+RECTIFOLD_MEMORY(Floats, FloatPart, float)
+RECTIFOLD_MEMORY(Ints, IntPart, std::int32_t)
+#undef RECTIFOLD_MEMORY
+
+// x - 0 is x for every x, signed zeros included; the part's own type makes it a broadcast.
+#define RECTIFOLD_SPLAT(Vector, Part, Lane)                                          \
+    RECTIFOLD_INLINE Vector splat(Lane x) {                                          \
+        Vector v;                                                                    \
+        RECTIFOLD_UNROLL for (int u = 0; u < Vector::parts; ++u) v.part[u] = x - Part{}; \
+        return v;                                                                    \
+    }
+RECTIFOLD_SPLAT(Doubles, DoublePart, double)
+RECTIFOLD_SPLAT(Floats, FloatPart, float)
+RECTIFOLD_SPLAT(Ints, IntPart, std::int32_t)
+#undef RECTIFOLD_SPLAT
+
+#define RECTIFOLD_ARITHMETIC(Vector, op, assign)                                                     \
+    RECTIFOLD_INLINE Vector& operator assign(Vector& a, const Vector& b) {                           \
+        RECTIFOLD_UNROLL for (int u = 0; u < Vector::parts; ++u) a.part[u] = a.part[u] op b.part[u]; \
+        return a;                                                                                    \
+    }                                                                                                \
+    RECTIFOLD_INLINE Vector operator op(Vector a, const Vector& b) { return a assign b; }
+RECTIFOLD_ARITHMETIC(Doubles, +, +=)
+RECTIFOLD_ARITHMETIC(Doubles, -, -=)
+RECTIFOLD_ARITHMETIC(Doubles, *, *=)
+RECTIFOLD_ARITHMETIC(Floats, +, +=)
+RECTIFOLD_ARITHMETIC(Floats, *, *=)
+#undef RECTIFOLD_ARITHMETIC
+
+// Lanes where a < b are set, the others 0.
+RECTIFOLD_INLINE Ints operator<(const Floats& a, const Floats& b) {
+    Ints mask;
+    RECTIFOLD_UNROLL
+    for (int u = 0; u < Floats::parts; ++u) mask.part[u] = a.part[u] < b.part[u];
+    return mask;
+}
+RECTIFOLD_INLINE Floats select(const Ints& mask, Floats a, const Floats& b) {
+    RECTIFOLD_UNROLL
+    for (int u = 0; u < Floats::parts; ++u) a.part[u] = mask.part[u] ? a.part[u] : b.part[u];
+    return a;
+}
+RECTIFOLD_INLINE Ints select(const Ints& mask, Ints a, const Ints& b) {
+    RECTIFOLD_UNROLL
+    for (int u = 0; u < Ints::parts; ++u) a.part[u] = mask.part[u] ? a.part[u] : b.part[u];
+    return a;
+}
+
+// Lane i and lane i + 4, then i and i + 2, then the last two: the same tree whatever the parts.
+RECTIFOLD_INLINE double sum(const Doubles& a) {
+#if RECTIFOLD_PART == 16
+    const DoublePart pair = (a.part[0] + a.part[2]) + (a.part[1] + a.part[3]);
+    return pair[0] + pair[1];
+#elif RECTIFOLD_PART
+    typedef double Half __attribute__((vector_size(32)));
+    typedef double Quarter __attribute__((vector_size(16)));
+#if RECTIFOLD_PART == 32
+    const Half half = a.part[0] + a.part[1];
+#else
+    Half halves[2];
+    std::memcpy(halves, &a, sizeof a);
+    const Half half = halves[0] + halves[1];
+#endif
+    Quarter quarters[2];
+    std::memcpy(quarters, &half, sizeof half);
+    const Quarter pair = quarters[0] + quarters[1];
+    return pair[0] + pair[1];
+#else
+    double half[4];
+    for (int i = 0; i < 4; ++i) half[i] = a.part[i] + a.part[i + 4];
+    return (half[0] + half[2]) + (half[1] + half[3]);
+#endif
+}
 
 // Lengths below are multiples of the vector width: callers pad with zeros.
 

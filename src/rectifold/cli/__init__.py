@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ __all__ = ["main"]
 
 _EXTRA = {"cyclopts", "jinja2", "matplotlib", "pandas", "pyarrow", "rich"}
 _PIP_LINE = "pip install 'rectifold[cli]'"
-BAD_INPUT, ABORTED = 2, 130
+BAD_INPUT, INTERNAL, ABORTED = 2, 70, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 when done (``verify``: when the claim holds), 1 when a claim does not hold, 2 for bad input or a missing
-        package, 130 when aborted by a second Ctrl-C. Errors are one line on standard error.
+        package, 70 for a fault of the program itself, 130 when aborted by a second Ctrl-C. Errors are one line on
+        standard error.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -48,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("rectifold: aborted", file=sys.stderr)
         return ABORTED
+    except Exception as error:
+        if os.environ.get("RECTIFOLD_TRACEBACK"):
+            raise
+        _complain(f"internal: {type(error).__name__}: {error} (please report it; RECTIFOLD_TRACEBACK=1 shows where)")
+        return INTERNAL
 
 
 def _missing_package(error: ModuleNotFoundError) -> str:

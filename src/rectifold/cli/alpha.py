@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from rectifold.cli.data import RunData
 from rectifold.cli.monitor import ScreenMonitor
-from rectifold.cli.training import fit_estimator, largest_alpha
+from rectifold.cli.training import Effort, fit_estimator, largest_alpha
 from rectifold.core.errors import ProblemError
 from rectifold.core.network import ReLUNetwork
 from rectifold.report import PathRow
@@ -22,7 +22,8 @@ __all__ = ["AlphaChoice", "choose_alpha", "training_path"]
 Array = NDArray[np.float64]
 Fold = tuple[Array, NDArray[Any], Array, NDArray[Any]]
 _N_FOLDS = 5
-_LARGEST, _SMALLEST, _CV_POINTS, _PATH_POINTS = 0.5, 1e-3, 10, 16
+_CV_GRID = np.geomspace(0.5, 1e-3, 10)
+_PATH_GRID = np.geomspace(1.0, 2e-3, 12)
 _PATIENCE = 3
 
 
@@ -58,7 +59,7 @@ def choose_alpha(data: RunData, monitor: ScreenMonitor, seed: int, time_limit: f
         If there are too few rows to make folds.
     """
     top = _top(data)
-    grid = np.geomspace(_LARGEST, _SMALLEST, _CV_POINTS) * top
+    grid = _CV_GRID * top
     folds = _folds(data, seed)
     starts: list[ReLUNetwork | None] = [None] * len(folds)
     scores: list[list[float]] = []
@@ -72,7 +73,8 @@ def choose_alpha(data: RunData, monitor: ScreenMonitor, seed: int, time_limit: f
                 break
             score, starts[k] = _fold_score(data.task, fold, float(alpha), monitor, seed, starts[k], left)
             row.append(score)
-        if len(row) < len(folds) or monitor.should_stop():
+        out_of_time = deadline is not None and time.perf_counter() >= deadline
+        if len(row) < len(folds) or out_of_time or monitor.should_stop():
             break
         scores.append(row)
         if _stale(scores):
@@ -88,8 +90,8 @@ def training_path(
     start: ReLUNetwork | None = None
     rows: list[PathRow] = []
     deadline = None if time_limit is None else time.perf_counter() + time_limit
-    for number, alpha in enumerate(np.geomspace(1.0, _SMALLEST, _PATH_POINTS) * top):
-        monitor.note(f"alpha {number + 1} of {_PATH_POINTS}")
+    for number, alpha in enumerate(_PATH_GRID * top):
+        monitor.note(f"alpha {number + 1} of {_PATH_GRID.shape[0]}")
         left = None if deadline is None else deadline - time.perf_counter()
         if monitor.should_stop() or (left is not None and left <= 0):
             break
@@ -101,7 +103,7 @@ def training_path(
             monitor,
             seed=seed,
             time_limit=left,
-            proof=False,
+            effort=Effort.PATH,
             start=start,
         )
         start = estimator.network_
@@ -156,15 +158,15 @@ def _fold_score(
     """Fit on the inner part and score on the outer one."""
     X, y, X_outer, y_outer = fold
     estimator, _ = fit_estimator(
-        task, X, y, alpha, _Quiet(monitor), seed=seed, time_limit=left, proof=False, start=start
+        task, X, y, alpha, _Quiet(monitor), seed=seed, time_limit=left, effort=Effort.FOLD, start=start
     )
     return float(estimator.score(X_outer, y_outer)), estimator.network_
 
 
 def _stale(scores: list[list[float]]) -> bool:
     """Return whether the mean score has not improved for a while."""
-    means = np.mean(scores, axis=1)
-    return means.shape[0] - 1 - int(np.argmax(means)) >= _PATIENCE
+    means = np.mean(scores, axis=1) if scores else np.empty(0)
+    return scores != [] and means.shape[0] - 1 - int(np.argmax(means)) >= _PATIENCE
 
 
 def _choice(grid: Array, top: float, scores: list[list[float]], stopped: bool) -> AlphaChoice:

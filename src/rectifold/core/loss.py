@@ -75,7 +75,7 @@ class Loss(ABC):
 
     def best_scale(self, theta: Array, y: Array, s: Array, t_max: float) -> float:
         """Return the t in [0, t_max] that maximises ``D(t theta)``, by golden-section search inside the domain."""
-        hi = t_max if np.isfinite(self.dual_value(t_max * theta, y, s)) else min(t_max, 1.0)
+        hi = self._domain_end(theta, y, s, t_max)
         lo, ratio = 0.0, (5**0.5 - 1) / 2
         for _ in range(80):
             a, b = hi - ratio * (hi - lo), lo + ratio * (hi - lo)
@@ -85,9 +85,22 @@ class Loss(ABC):
                 lo = a
         return max((lo, hi), key=lambda t: self.dual_value(t * theta, y, s))
 
+    def _domain_end(self, theta: Array, y: Array, s: Array, t_max: float) -> float:
+        """Return the largest t in [0, t_max] with ``t theta`` in the domain, which is convex and holds 0."""
+        if np.isfinite(self.dual_value(t_max * theta, y, s)):
+            return t_max
+        inside, outside = 0.0, t_max
+        for _ in range(80):
+            middle = 0.5 * (inside + outside)
+            if np.isfinite(self.dual_value(middle * theta, y, s)):
+                inside = middle
+            else:
+                outside = middle
+        return inside
+
 
 def _shift_into_box(theta: Array, s: Array, lower: Array, upper: Array) -> Array:
-    """Project columns of theta onto {lower <= theta <= upper, sum zero} along the weighted direction s, by bisection."""
+    """Project columns of theta onto {lower <= theta <= upper, sum zero} along the direction s, by bisection."""
     out = np.empty_like(theta)
     for k in range(theta.shape[1]):
         col, lo_b, up_b = theta[:, k], lower[:, k], upper[:, k]
@@ -227,14 +240,14 @@ class MultinomialLoss(Loss):
         return float(s @ _entropy(np.maximum(p, 0.0)).sum(axis=1))
 
     def to_domain(self, theta: Array, y: Array, s: Array) -> Array:
-        p = np.maximum(y - theta / s[:, None], 0.0)
+        p = np.maximum(y - theta / s[:, None], 1e-200)
         target = s @ y
-        for _ in range(200):  # Sinkhorn: rows to the simplex, class masses to those of the targets.
-            p *= target / np.maximum(s @ p, 1e-300)
+        for _ in range(200):  # Sinkhorn: class masses to those of the targets, rows to the simplex.
+            p *= target / (s @ p)
             p /= p.sum(axis=1, keepdims=True)
             if np.abs(s @ p - target).max() <= 1e-16:
                 break
-        return s[:, None] * (y - p)
+        return s[:, None] * y - _round_to_marginals(s[:, None] * p, s, target)
 
     def intercept(self, f: Array, y: Array, s: Array) -> Array:
         c = super().intercept(f, y, s)
@@ -252,11 +265,20 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def get_loss(name: str) -> Loss:
+def get_loss(name: object) -> Loss:
     """Return the loss called ``name``, or raise ``ProblemError`` naming the known ones."""
-    if name not in LOSSES:
+    if not isinstance(name, str) or name not in LOSSES:
         raise ProblemError(f"Unknown loss {name!r}; expected one of {sorted(LOSSES)}.")
     return LOSSES[name]
+
+
+def _round_to_marginals(mass: Array, rows: Array, columns: Array) -> Array:
+    """Return a non-negative matrix near ``mass`` with these row and column sums (Altschuler et al., 2017, alg. 2)."""
+    mass = mass * np.minimum(1.0, rows / mass.sum(axis=1))[:, None]
+    mass = mass * np.minimum(1.0, columns / mass.sum(axis=0))
+    row_gap, column_gap = np.maximum(rows - mass.sum(axis=1), 0.0), np.maximum(columns - mass.sum(axis=0), 0.0)
+    total = row_gap.sum()
+    return mass + np.outer(row_gap, column_gap) / total if total > 0 else mass
 
 
 def _quadratic_scale(theta: Array, y: Array, s: Array, t_max: float) -> float:
@@ -281,7 +303,10 @@ def _entropy(p: Array) -> Array:
 def _as_columns(y: NDArray[np.generic]) -> Array:
     if y.dtype.kind not in "fiub":
         raise ProblemError(f"Regression targets must be numbers, got an array of dtype {y.dtype}.")
-    return np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    columns = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+    if columns.shape[1] == 0:
+        raise ProblemError("y must have at least one output.")
+    return columns
 
 
 def _signs(y: NDArray[np.generic], name: str) -> Array:

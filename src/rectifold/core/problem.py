@@ -281,7 +281,7 @@ def _check_weights(sample_weight: ArrayLike | None, n: int) -> Array:
 def _merge_rows(X: Array, Y: Array, weights: Array) -> tuple[tuple[Array, Array], NDArray[np.intp], Array]:
     """Merge equal (x, y) rows in lexicographic order; return them, one source row of each, and normalised weights."""
     joint = np.hstack([X, Y]) + 0.0  # -0.0 and 0.0 are one value
-    order = np.lexsort(joint.T[::-1])
+    order = np.lexsort([weights, *joint.T[::-1]])  # weights too, or sums would depend on the order of equal rows
     ordered = joint[order]
     is_new = np.ones(len(order), dtype=bool)
     is_new[1:] = np.any(ordered[1:] != ordered[:-1], axis=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +28,7 @@ _MESSAGES = {
 }
 
 
-class Status(str, Enum):
+class Status(StrEnum):
     """Why a computation ended; ``message`` says it in a sentence."""
 
     OPTIMAL = "optimal"
@@ -41,16 +41,13 @@ class Status(str, Enum):
     INTERRUPTED = "interrupted"
     NUMERICAL = "numerical"
 
-    def __str__(self) -> str:
-        return self.value
-
     @property
     def message(self) -> str:
         """The status as a sentence."""
         return _MESSAGES[self.value]
 
 
-class Proof(str, Enum):
+class Proof(StrEnum):
     """How far the claim of global optimality of a trained network goes."""
 
     CERTIFIED = "certified"
@@ -61,9 +58,6 @@ class Proof(str, Enum):
     """Optimal for the given activation patterns only."""
     NONE = "none"
     """Stopped before any of the above could be said."""
-
-    def __str__(self) -> str:
-        return self.value
 
 
 class ReadOnlyArrays:

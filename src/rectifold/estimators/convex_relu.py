@@ -20,7 +20,7 @@ from rectifold._engine.budget import Budget
 from rectifold.core.errors import ProblemError
 from rectifold.core.monitor import Monitor
 from rectifold.core.network import ReLUNetwork
-from rectifold.core.problem import ConvexReLUProblem
+from rectifold.core.problem import ConvexReLUProblem, HiddenBias
 from rectifold.core.result import Result
 from rectifold.training.convex.options import TrainingOptions
 from rectifold.training.convex.train import train
@@ -35,7 +35,7 @@ class _ConvexReLU(BaseEstimator):
         self,
         alpha: float = 1e-3,
         *,
-        hidden_bias: bool | str = True,
+        hidden_bias: HiddenBias = True,
         fit_intercept: bool = True,
         output_penalty: str = "l2",
         certify: bool = True,
@@ -47,7 +47,7 @@ class _ConvexReLU(BaseEstimator):
         time_limit: float | None = None,
         n_jobs: int | None = None,
         random_state: Any = 0,
-        warm_start: ReLUNetwork | None = None,
+        warm_start: ReLUNetwork | bool | None = None,
     ) -> None:
         self.alpha = alpha
         self.hidden_bias = hidden_bias
@@ -72,7 +72,14 @@ class _ConvexReLU(BaseEstimator):
             X, y, self.alpha, loss, self.hidden_bias, self.fit_intercept, self.output_penalty, weight
         )
         budget = Budget(callback, self.time_limit)
-        self._unwrap(train(problem, options, budget, self.warm_start, n_jobs=self.n_jobs))
+        self._unwrap(train(problem, options, budget, self._start(), n_jobs=self.n_jobs))
+
+    def _start(self) -> ReLUNetwork | None:
+        if isinstance(self.warm_start, bool | np.bool_):
+            return getattr(self, "network_", None) if self.warm_start else None
+        if self.warm_start is None or isinstance(self.warm_start, ReLUNetwork):
+            return self.warm_start
+        raise ProblemError(f"warm_start must be a ReLUNetwork, a bool or None, got {self.warm_start!r}.")
 
     def _unwrap(self, result: Result[ReLUNetwork]) -> None:
         self.result_ = result
@@ -99,7 +106,7 @@ class _ConvexReLU(BaseEstimator):
         return self.network_(validate_data(self, X, dtype=np.float64, reset=False))
 
 
-class ConvexReLURegressor(RegressorMixin, _ConvexReLU):  # type: ignore[misc]
+class ConvexReLURegressor(RegressorMixin, _ConvexReLU):
     """Two-layer ReLU network trained on squared loss to the best optimum that can be found, with an honest gap.
 
     Minimises ``1/2 sum_i s_i ||f(x_i) - y_i||^2 + alpha sum_j ||w_j||_2 ||a_j||`` over all widths and weights, s_i
@@ -132,8 +139,8 @@ class ConvexReLURegressor(RegressorMixin, _ConvexReLU):  # type: ignore[misc]
     n_jobs : int or None
         Outputs trained at a time where they are independent (``output_penalty="l1"``).
     random_state : int, RandomState or None
-    warm_start : ReLUNetwork or None
-        A two-layer network to start from.
+    warm_start : ReLUNetwork, bool or None
+        A two-layer network to start from; True starts from ``network_`` of the previous fit.
 
     Attributes
     ----------
@@ -164,9 +171,9 @@ class ConvexReLURegressor(RegressorMixin, _ConvexReLU):  # type: ignore[misc]
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, *, callback: Monitor | None = None
     ) -> Self:
         """Train on X (n_samples, n_features) and y (n_samples,) or (n_samples, n_outputs)."""
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64)
-        self._single_output = np.ndim(y) == 1
-        self._train(X, np.asarray(y, dtype=np.float64), "squared", _weights(sample_weight, X), callback)
+        inputs, targets = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64)
+        self._single_output = np.ndim(targets) == 1
+        self._train(inputs, np.asarray(targets, dtype=np.float64), "squared", _weights(sample_weight, inputs), callback)
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -180,7 +187,7 @@ class ConvexReLURegressor(RegressorMixin, _ConvexReLU):  # type: ignore[misc]
         return tags
 
 
-class ConvexReLUClassifier(ClassifierMixin, _ConvexReLU):  # type: ignore[misc]
+class ConvexReLUClassifier(ClassifierMixin, _ConvexReLU):
     """Two-layer ReLU network trained on a convex classification loss, with an honest gap.
 
     Parameters
@@ -207,7 +214,7 @@ n_neurons_, n_iter_
         *,
         loss: str = "logistic",
         class_weight: Any = None,
-        hidden_bias: bool | str = True,
+        hidden_bias: HiddenBias = True,
         fit_intercept: bool = True,
         output_penalty: str = "l2",
         certify: bool = True,
@@ -219,7 +226,7 @@ n_neurons_, n_iter_
         time_limit: float | None = None,
         n_jobs: int | None = None,
         random_state: Any = 0,
-        warm_start: ReLUNetwork | None = None,
+        warm_start: ReLUNetwork | bool | None = None,
     ) -> None:
         super().__init__(
             alpha,
@@ -246,25 +253,24 @@ n_neurons_, n_iter_
         """Train on X (n_samples, n_features) and class labels y (n_samples,)."""
         if self.loss not in ("logistic", "squared_hinge"):
             raise ProblemError(f"loss must be 'logistic' or 'squared_hinge', got {self.loss!r}.")
-        X, y = validate_data(self, X, y, dtype=np.float64)
-        check_classification_targets(y)
-        weight = _weights(sample_weight, X)
-        present = np.asarray(y) if weight is None else np.asarray(y)[weight > 0]
-        self.classes_ = np.unique(present)
+        inputs, labels = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(labels)
+        weight = _weights(sample_weight, inputs)
+        if weight is not None:
+            used = weight > 0
+            inputs, labels, weight = inputs[used], labels[used], weight[used]
+        self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise ProblemError(
-                f"Classification needs at least two classes, but the data with positive weight has only one class: "
-                f"{self.classes_[0]!r}."
+                "Classification needs at least two classes, but the data with positive weight has only "
+                + (f"one class: {self.classes_[0]!r}." if len(self.classes_) else "rows of weight zero.")
             )
-        if weight is not None and len(present) < len(y):
-            X, y, weight = X[weight > 0], present, weight[weight > 0]
-        codes = np.searchsorted(self.classes_, y)
         if self.class_weight is not None:
-            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=labels, sample_weight=weight)
             weight = per_class[codes] * (1.0 if weight is None else weight)
         binary = len(self.classes_) == 2
         loss = "multinomial" if self.loss == "logistic" and not binary else self.loss
-        self._train(X, 2.0 * codes - 1.0 if binary else codes, loss, weight, callback)
+        self._train(inputs, 2.0 * codes - 1.0 if binary else codes, loss, weight, callback)
         return self
 
     def decision_function(self, X: ArrayLike) -> Array:
@@ -282,7 +288,7 @@ n_neurons_, n_iter_
             raise AttributeError(f"predict_proba needs loss='logistic', this classifier has loss={self.loss!r}.")
         return True
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return class probabilities (n_samples, n_classes); for the logistic loss only."""
         scores = self.decision_function(X)
@@ -290,7 +296,7 @@ n_neurons_, n_iter_
             scores = np.column_stack([np.zeros_like(scores), scores])
         return np.asarray(softmax(scores, axis=1))
 
-    @available_if(_has_probabilities)
+    @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Return the logarithms of `predict_proba`."""
         return np.log(self.predict_proba(X))

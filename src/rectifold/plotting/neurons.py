@@ -96,6 +96,8 @@ class NeuronDisplay:
             np.arange(keep.shape[0]), [label(self.feature_names[k]) for k in keep], rotation=60, ha="right"
         )
         self.ax_.tick_params(axis="x", labelsize=8)
+        rows = np.arange(0, shown, 1 if shown <= 12 else 5)
+        self.ax_.set_yticks(rows, [str(row + 1) for row in rows])
         self.ax_.set_ylabel(f"neuron ({shown} of {self.strength.shape[0]}), strongest on top")
         bar = self.figure_.colorbar(self.image_, ax=self.ax_, label="slope added where the neuron is on")
         bar.outline.set_edgecolor(MUTED)

@@ -74,8 +74,7 @@ class TraceDisplay:
         finite = np.concatenate([value[np.isfinite(value)], bound[np.isfinite(bound)]])
         if finite.size == 0:
             return
-        last = value[np.isfinite(value)][-1:] if np.isfinite(value).any() else finite[-1:]
-        top = np.quantile(finite, 0.9) + 0.05 * abs(float(last[0]))
-        low = max(float(np.quantile(finite, 0.05)), float(last[0]) - 3.0 * abs(float(last[0])))
+        last = float(value[np.isfinite(value)][-1]) if np.isfinite(value).any() else float(finite[-1])
+        low, top = max(float(finite.min()), last - 3.0 * abs(last)), min(float(finite.max()), last + 2.0 * abs(last))
         if top > low:
-            self.ax_.set_ylim(low - 0.05 * (top - low), top)
+            self.ax_.set_ylim(low - 0.05 * (top - low), top + 0.05 * (top - low))

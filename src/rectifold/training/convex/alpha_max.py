@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from rectifold.core.errors import ProblemError
 from rectifold.core.problem import ConvexReLUProblem, HiddenBias
 from rectifold.geometry.cones import ConeProjector
 from rectifold.training.convex import global_bound
-from rectifold.training.convex.patterns import PatternSet
-from rectifold.training.convex.pricing import price, starting_directions
+from rectifold.training.convex.pricing import Priced, price, starting_directions
+from rectifold.training.convex.restricted import pattern_set
+
+_POLISHED = 50
 
 
 def alpha_max(
@@ -41,21 +44,43 @@ def alpha_max(
     -------
     float
         Over all patterns a lower bound on the true value, attained by a neuron; see `alpha_max_bound` for a proof.
+
+    Raises
+    ------
+    ProblemError
+        For data that do not fit, or patterns with several outputs under the l2 penalty, where only a search over all
+        patterns is at hand.
     """
     problem = ConvexReLUProblem(X, y, 1.0, loss, hidden_bias, fit_intercept, output_penalty, sample_weight)
     if patterns is not None:
         return _given_patterns(problem, patterns)
     starts = starting_directions(problem, n_starts, np.random.default_rng(random_state))
-    return price(problem, problem.null_theta, starts).largest
+    priced = price(problem, problem.null_theta, starts)
+    return priced.largest if _is_joint(problem) else max(priced.largest, _polished(problem, priced))
+
+
+def _is_joint(problem: ConvexReLUProblem) -> bool:
+    return problem.output_penalty == "l2" and problem.n_outputs > 1
+
+
+def _polished(problem: ConvexReLUProblem, priced: Priced) -> float:
+    """Return the exact maximum over the cells of the best directions: ascent is slow where the maximum is on a kink."""
+    cells = priced.directions[:_POLISHED] @ problem.design.T > 0
+    return _largest(problem, np.unique(cells, axis=0)) if len(cells) else 0.0
 
 
 def _given_patterns(problem: ConvexReLUProblem, patterns: ArrayLike) -> float:
-    chosen = PatternSet.from_columns(problem.design, np.asarray(patterns)[problem.source_rows])
-    projector = ConeProjector(problem.design, chosen.patterns)
-    columns = problem.null_theta.T
-    largest = [max(float(v.max(initial=0.0)) for v in projector.price(theta, -np.inf)) for theta in columns]
-    joint = problem.output_penalty == "l2" and problem.n_outputs > 1
-    return float(np.linalg.norm(largest)) if joint else max(largest)
+    if _is_joint(problem):
+        raise ProblemError(
+            "With given patterns and several outputs alpha_max is a convex question under output_penalty='l1' only; "
+            "leave patterns out to search over all."
+        )
+    return _largest(problem, pattern_set(problem, patterns).patterns)
+
+
+def _largest(problem: ConvexReLUProblem, cells: NDArray[np.bool_]) -> float:
+    projector = ConeProjector(problem.design, cells)
+    return max(float(projector.price(theta).max(initial=0.0)) for theta in problem.null_theta.T)
 
 
 def alpha_max_bound(

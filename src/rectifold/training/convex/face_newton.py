@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.blas import dsyrk
 
 from rectifold.training.convex.blocks import BlockProgram
 
@@ -78,13 +79,13 @@ def newton_on_face(
     ----------
     Mishkin and Pilanci (2023), section 3.5 of whose sensitivity analysis this is the system.
     """
+    cache: dict[bytes, tuple[Array, Array]] = {}
     for _ in range(max_iter):
         if len(face.w) == 0:
             return face, True
         if should_stop():
             return face, False
-        system = FaceSystem(face)
-        dw, dc, decrement = system.direction()
+        dw, dc, decrement = FaceSystem(face, cache).direction()
         if decrement <= _DECREMENT_TOL * max(abs(face.objective()), 1e-300):
             released = _release(face, crossing)
             if released is None:
@@ -100,44 +101,58 @@ def newton_on_face(
 
 
 class FaceSystem:
-    """The Newton system in coordinates of the null spaces of the tight rows."""
+    """The Newton system in coordinates of the null spaces of the tight rows.
 
-    def __init__(self, face: Face) -> None:
+    Parameters
+    ----------
+    face : Face
+    cache : dict
+        Null-space bases by their rows, shared between the steps of a solve.
+    """
+
+    def __init__(self, face: Face, cache: dict[bytes, tuple[Array, Array]] | None = None) -> None:
         self.face = face
         program = face.program
-        self.bases = [_null_basis(program.X, rows) for rows in face.tight]
-        self.sizes = np.array([basis.shape[1] for basis in self.bases])
+        cache = {} if cache is None else cache
+        self.bases, self.images = [], []
+        for tight in face.tight:
+            rows = np.flatnonzero(tight)
+            key = rows.tobytes()
+            if key not in cache:
+                basis = _null_basis(program.X, rows)
+                cache[key] = (basis, program.X @ basis if len(rows) else program.X)
+            self.bases.append(cache[key][0])
+            self.images.append(cache[key][1])
+        self.ends = np.cumsum([basis.shape[1] for basis in self.bases])
+        self.parts = [slice(int(e) - b.shape[1], int(e)) for e, b in zip(self.ends, self.bases, strict=True)]
         self.fit = program.fit(face.w, face.intercept)
         self.theta = program.theta(self.fit)
 
     def direction(self) -> tuple[Array, float, float]:
         """Return (dw, dc, decrement): the Newton step and twice its predicted decrease."""
         face, program = self.face, self.face.program
-        ends = np.cumsum(self.sizes)
-        size = int(ends[-1]) if len(ends) else 0
+        size = int(self.ends[-1]) if len(self.ends) else 0
         n_columns = size + program.fit_intercept
-        columns = np.empty((len(program.X), n_columns))
+        columns = np.empty((len(program.X), n_columns), order="F")
         gradient = np.zeros(n_columns)
         norms = np.linalg.norm(face.w, axis=1)
-        correlations = program.correlations(self.theta)
-        for b, basis in enumerate(self.bases):
-            part = slice(int(ends[b] - self.sizes[b]), int(ends[b]))
-            columns[:, part] = (program.X @ basis) * program.mask[b][:, None]
-            gradient[part] = basis.T @ (program.alpha * face.w[b] / norms[b] - correlations[b])
+        slope = program.alpha * face.w / norms[:, None] - program.correlations(self.theta)
+        for b, part in enumerate(self.parts):
+            np.multiply(self.images[b], program.mask[b][:, None], out=columns[:, part])
+            gradient[part] = slope[b] @ self.bases[b]
         if program.fit_intercept:
             columns[:, size] = 1.0
             gradient[size] = -self.theta.sum()
-        step = -_solve_positive(self._hessian(columns, ends, norms), gradient)
-        dw = np.array([basis @ step[int(e - k) : int(e)] for basis, e, k in zip(self.bases, ends, self.sizes, strict=True)])
+        step = -_solve_positive(self._hessian(columns, norms), gradient)
+        dw = np.array([basis @ step[part] for basis, part in zip(self.bases, self.parts, strict=True)])
         return dw, float(step[size]) if program.fit_intercept else 0.0, float(-gradient @ step)
 
-    def _hessian(self, columns: Array, ends: NDArray[np.int64], norms: Array) -> Array:
+    def _hessian(self, columns: Array, norms: Array) -> Array:
         program = self.face.program
-        weighted = columns * np.sqrt(program.curvature(self.fit))[:, None]
-        hessian = weighted.T @ weighted
-        for b, basis in enumerate(self.bases):
-            part = slice(int(ends[b] - self.sizes[b]), int(ends[b]))
-            unit = basis.T @ (self.face.w[b] / norms[b])
+        columns *= np.sqrt(program.curvature(self.fit))[:, None]
+        hessian = dsyrk(1.0, columns, trans=1, lower=1)
+        for b, part in enumerate(self.parts):
+            unit = (self.face.w[b] / norms[b]) @ self.bases[b]
             hessian[part, part] += program.alpha / norms[b] * (np.eye(len(unit)) - np.outer(unit, unit))
         return np.asarray(hessian)
 
@@ -154,7 +169,7 @@ def _solve_positive(matrix: Array, rhs: Array) -> Array:
     return rhs / matrix[diagonal]
 
 
-def _null_basis(X: Array, rows: Bits) -> Array:
+def _null_basis(X: Array, rows: NDArray[np.intp]) -> Array:
     tight = X[rows]
     if len(tight) == 0:
         return np.eye(X.shape[1])
@@ -165,7 +180,24 @@ def _null_basis(X: Array, rows: Bits) -> Array:
 
 
 def _cone_line(face: Face, dw: Array, dc: float) -> Face | None:
-    """Step to the Newton point or the first row met; None if no progress is possible."""
+    """Step to the Newton point, each block at most to the first row it meets; None if no progress is possible."""
+    program, value = face.program, face.objective()
+    reach, ratio = _reach(face, dw)
+    for t in (1.0, min(1.0, float(reach.min()))):
+        steps = np.minimum(reach, t)
+        w, intercept = face.w + steps[:, None] * dw, face.intercept + t * dc
+        if program.objective(w, intercept) <= value * (1 - 1e-15):
+            return _stopped(face, w, intercept, ratio <= (steps * (1 + 1e-9))[:, None])
+    while t > 1e-9:
+        t *= 0.5
+        w, intercept = face.w + t * dw, face.intercept + t * dc
+        if program.objective(w, intercept) <= value * (1 - 1e-15):
+            return Face(program, w, intercept, face.tight)
+    return None
+
+
+def _reach(face: Face, dw: Array) -> tuple[Array, Array]:
+    """Return the step at which each block leaves its cone, shape (B,), and at which it meets each row, (B, n)."""
     program = face.program
     side = np.where(program.patterns, 1.0, -1.0)
     slack, change = side * (face.w @ program.X.T), side * (dw @ program.X.T)
@@ -173,21 +205,13 @@ def _cone_line(face: Face, dw: Array, dc: float) -> Face | None:
     falling = (change < -1e-14 * scale) & ~face.tight
     ratio = np.full(slack.shape, np.inf)
     ratio[falling] = np.maximum(slack[falling], 0.0) / -change[falling]
-    collapse = -np.einsum("bd,bd->b", face.w, dw) / np.maximum(np.einsum("bd,bd->b", face.w, face.w), 1e-300)
-    is_ray = np.linalg.norm(dw + collapse[:, None] * face.w, axis=1) <= 1e-9 * np.linalg.norm(dw, axis=1)
-    vanish = np.where(is_ray & (collapse > 0), 1.0 / np.maximum(collapse, 1e-300), np.inf)
-    t_row, t_block = float(ratio.min(initial=np.inf)), float(vanish.min(initial=np.inf))
-    if t_block <= min(t_row * (1 + 1e-6), 1.0):
-        moved = Face(program, face.w + t_block * dw, face.intercept + t_block * dc, face.tight)
-        return moved.keep(vanish > t_block * (1 + 1e-6))
-    t, value = min(1.0, t_row), face.objective()
-    at_row = t_row <= 1.0
-    while program.objective(face.w + t * dw, face.intercept + t * dc) > value * (1 + 1e-15):
-        t, at_row = 0.5 * t, False
-        if t < 1e-9:
-            return None
-    tight = face.tight | (ratio <= t * (1 + 1e-12)) if at_row else face.tight
-    return Face(program, face.w + t * dw, face.intercept + t * dc, tight)
+    return ratio.min(axis=1, initial=np.inf), ratio
+
+
+def _stopped(face: Face, w: Array, intercept: float, met: Bits) -> Face:
+    """Hold blocks on the rows they have met; blocks that have met the origin are dropped."""
+    alive = np.linalg.norm(w, axis=1) > 1e-9 * np.linalg.norm(face.w, axis=1)
+    return Face(face.program, w, intercept, face.tight | met).keep(alive)
 
 
 def _cross_line(face: Face, dw: Array, dc: float) -> Face | None:

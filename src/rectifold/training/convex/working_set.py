@@ -17,6 +17,10 @@ from rectifold.training.convex.interior_point import InteriorPoint, solve_interi
 Array = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 
+_CROSSOVER_GAP = 1e-3
+_CROSSOVER_ROUNDS = 8
+_ENTERING = 20
+
 
 @dataclass
 class BlockSolution:
@@ -85,28 +89,42 @@ def solve_on_patterns(
     """
     search = _Search(problem, patterns, interior, tol)
     best = search.null_solution()
-    scores = search.scores(best.theta, exact=True)
+    scores = search.scores(best.theta, -np.inf)
     if scores.max(initial=0.0) <= problem.alpha * (1 + 1e-12):
+        best.bound = best.objective
         return best
     working = np.argsort(-scores, kind="stable")[: search.initial_size]
     accuracy = max(tol, 1e-3)
     for rounds in range(1, max_rounds + 1):
         point, iterations = search.interior_point(working, 0.2 * accuracy, max_iter, should_stop)
-        solution = search.finish(working, point, accuracy)
-        solution.iterations, solution.rounds = best.iterations + iterations, rounds
-        scores = search.evaluate(solution)
-        solution.bound = max(solution.bound, best.bound)
-        best = solution if solution.objective <= best.objective else _with_bound(best, solution)
+        iterations += best.iterations
+        for solution in search.finish(working, point):
+            solution.iterations, solution.rounds = iterations, rounds
+            scores = search.evaluate(solution)
+            best = _better(best, solution)
         on_round(best)
-        if best.relative_gap <= tol or should_stop():
+        for _ in range(_CROSSOVER_ROUNDS):
+            if not tol < best.relative_gap <= _CROSSOVER_GAP or should_stop():
+                break
+            extended = search.cross_over(solution, scores)
+            if extended is None:
+                break
+            solution = extended
+            scores = search.evaluate(solution)
+            best = _better(best, solution)
+            on_round(best)
+        if best.relative_gap <= tol or should_stop() or accuracy < 1e-11:
             break
         working, accuracy = search.next_working_set(working, point, scores, accuracy)
     return best
 
 
-def _with_bound(best: BlockSolution, other: BlockSolution) -> BlockSolution:
-    best.bound, best.iterations, best.rounds = other.bound, other.iterations, other.rounds
-    return best
+def _better(best: BlockSolution, other: BlockSolution) -> BlockSolution:
+    """Return the lower of the two with the better bound of both and the counters of the later."""
+    chosen = other if other.objective <= best.objective else best
+    chosen.bound = max(best.bound, other.bound)
+    chosen.iterations, chosen.rounds = max(best.iterations, other.iterations), max(best.rounds, other.rounds)
+    return chosen
 
 
 class _Search:
@@ -136,10 +154,10 @@ class _Search:
         signs = np.where(index < self.n_patterns, 1.0, -1.0)
         return BlockProgram(self.problem, self.patterns[index % self.n_patterns], signs)
 
-    def scores(self, theta: Array, *, exact: bool = False) -> Array:
-        """Return ``||Proj_{K_b}(Z_b' theta)||`` of all 2 P blocks; values up to alpha may be upper bounds."""
-        positive, negative = self.projector.price(theta, -np.inf if exact else self.problem.alpha)
-        return np.concatenate([positive, negative])
+    def scores(self, theta: Array, threshold: float) -> Array:
+        """Return ``||Proj_{K_b}(Z_b' theta)||`` of all 2 P blocks; values up to the threshold may be upper bounds."""
+        self.projections = self.projector.project(theta, threshold)
+        return self.projections.norms.ravel()
 
     def interior_point(
         self, working: NDArray[np.intp], gap_tol: float, max_iter: int, should_stop: Callable[[], bool]
@@ -148,22 +166,57 @@ class _Search:
         start = starting_point(program, self.interior[working % self.n_patterns])
         return solve_interior_point(program, start, gap_tol=gap_tol, max_iter=max_iter, should_stop=should_stop)
 
-    def finish(self, working: NDArray[np.intp], point: InteriorPoint, accuracy: float) -> BlockSolution:
-        """Return the iterate, or the point of the face it points to if that is better."""
+    def finish(self, working: NDArray[np.intp], point: InteriorPoint) -> list[BlockSolution]:
+        """Return the iterate, or the optimum of the face it points to, or both where that lost a block it needed."""
         program = self.blocks(working)
         raw = Face(program, point.w, point.intercept, np.zeros_like(program.patterns))
-        best = raw
-        if accuracy <= 1e-2:
-            face = identify_face(program, point)
-            if face is not None:
-                polished, _ = newton_on_face(face, crossing=False)
-                if polished.objective() <= raw.objective():
-                    best = polished
-        theta = best.program.theta(best.program.fit(best.w, best.intercept))
-        objective = best.objective()
+        face = identify_face(program, point)
+        if face is None:
+            return [self._solution(raw)]
+        polished, _ = newton_on_face(face, crossing=False)
+        if polished.objective() <= raw.objective():
+            return [self._solution(polished)]
+        return [self._solution(raw), self._solution(polished)]
+
+    def _solution(self, face: Face) -> BlockSolution:
+        theta = face.program.theta(face.program.fit(face.w, face.intercept))
         return BlockSolution(
-            best.program, best.w, best.intercept, theta, best.tight, objective, -np.inf, np.inf, 0, 0
+            face.program, face.w, face.intercept, theta, face.tight, face.objective(), -np.inf, np.inf, 0, 0
         )
+
+    def cross_over(self, solution: BlockSolution, scores: Array) -> BlockSolution | None:
+        """Let the blocks that violate dual feasibility enter on the face of their projection; None if there is none."""
+        program, X = solution.program, self.problem.design
+        present = {(p.tobytes(), s) for p, s in zip(program.patterns, program.signs, strict=True)}
+        order = np.argsort(-scores, kind="stable")
+        entering = [
+            b
+            for b in order[: (scores > self.problem.alpha * (1 + 1e-12)).sum()]
+            if (self.patterns[b % self.n_patterns].tobytes(), 1.0 if b < self.n_patterns else -1.0) not in present
+        ][:_ENTERING]
+        if not entering:
+            return None
+        index = np.array(entering)
+        new = self.blocks(index)
+        units = self.projections.points.reshape(2 * self.n_patterns, -1)[index] / scores[index, None]
+        hidden = np.where(new.patterns, units @ X.T, 0.0)
+        curvature = (hidden**2) @ program.curvature(program.fit(solution.w, solution.intercept))
+        steps = (scores[index] - self.problem.alpha) / np.maximum(curvature, 1e-300) / len(index)
+        tight = np.zeros_like(new.patterns)
+        for row, held in zip(tight, self.projections.rows.reshape(2 * self.n_patterns, -1)[index], strict=True):
+            row[held[held >= 0]] = True
+        face = Face(
+            BlockProgram(
+                self.problem, np.vstack([program.patterns, new.patterns]), np.concatenate([program.signs, new.signs])
+            ),
+            np.vstack([solution.w, steps[:, None] * units]),
+            solution.intercept,
+            np.vstack([solution.tight, tight]),
+        )
+        face, _ = newton_on_face(face, crossing=False)
+        extended = self._solution(face)
+        extended.iterations, extended.rounds = solution.iterations, solution.rounds
+        return extended
 
     def evaluate(self, solution: BlockSolution) -> Array:
         """Fill in the dual bound of the solution's residual and return the scores of all blocks."""
@@ -171,7 +224,7 @@ class _Search:
         theta = solution.theta[:, None]
         if problem.fit_intercept:
             theta = loss.to_domain(theta, problem.targets, problem.weights)
-        scores = self.scores(theta[:, 0])
+        scores = self.scores(theta[:, 0], problem.alpha)
         solution.largest = max(float(scores.max(initial=0.0)), problem.alpha)
         t = loss.best_scale(theta, problem.targets, problem.weights, problem.alpha / solution.largest)
         solution.bound = loss.dual_value(t * theta, problem.targets, problem.weights)
@@ -184,7 +237,8 @@ class _Search:
         kept = working[norms > 1e-4 * norms.max(initial=0.0)]
         limit = self.problem.alpha * (1 + 0.1 * self.tol)
         violators = np.setdiff1d(np.flatnonzero(scores > limit), working)
-        violators = violators[np.argsort(-scores[violators], kind="stable")][: max(self.initial_size, len(kept))]
+        most = self.initial_size + 2 * len(kept)
+        violators = violators[np.argsort(-scores[violators], kind="stable")][:most]
         if len(violators) == 0:
             return working, max(accuracy * 1e-2, 1e-10)
         return np.concatenate([kept, violators]), max(accuracy * 1e-1, min(self.tol, 1e-6))
