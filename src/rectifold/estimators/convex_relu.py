@@ -266,12 +266,17 @@ n_neurons_, n_iter_
                 + (f"one class: {self.classes_[0]!r}." if len(self.classes_) else "rows of weight zero.")
             )
         if self.class_weight is not None:
-            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=labels, sample_weight=weight)
-            weight = per_class[codes] * (1.0 if weight is None else weight)
+            weight = np.ones(len(codes)) if weight is None else weight
+            weight = weight * self._per_class(labels, codes, weight)[codes]
         binary = len(self.classes_) == 2
         loss = "multinomial" if self.loss == "logistic" and not binary else self.loss
         self._train(inputs, 2.0 * codes - 1.0 if binary else codes, loss, weight, callback)
         return self
+
+    def _per_class(self, labels: NDArray[Any], codes: NDArray[np.intp], weight: Array) -> Array:
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            return 1.0 / np.bincount(codes, weights=weight)  # scikit-learn 1.6 counts rows, whatever they weigh
+        return np.asarray(compute_class_weight(self.class_weight, classes=self.classes_, y=labels))
 
     def decision_function(self, X: ArrayLike) -> Array:
         """Return scores, (n_samples,) for two classes and (n_samples, n_classes) for more."""

@@ -218,6 +218,8 @@ def project_cones(
     Notes
     -----
     O((n d + k d) s) for s active-set steps, usually 1 to 3 times the number k <= d of active rows.
+    ``norms`` with status 0 is accurate, not a rigorous upper bound on the maximum over the cone: on nearly flat cones
+    the multipliers are huge, and ||c + A'rho|| formed from them, which is the bound, exceeds it by their rounding.
     """
     return ConeProjector(X).project(patterns, index, C, threshold, tol, warm_index, n_threads)
 

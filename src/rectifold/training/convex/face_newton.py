@@ -16,7 +16,8 @@ Array = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 
 _RANK_TOL = 1e-10
-_DECREMENT_TOL = 1e-15
+_DECREMENT_TOL = 1e-14
+_NEGLIGIBLE = 1e-9
 
 
 @dataclass
@@ -188,6 +189,9 @@ def _cone_line(face: Face, dw: Array, dc: float) -> Face | None:
         w, intercept = face.w + steps[:, None] * dw, face.intercept + t * dc
         if program.objective(w, intercept) <= value * (1 - 1e-15):
             return _stopped(face, w, intercept, ratio <= (steps * (1 + 1e-9))[:, None])
+    at_once = (ratio <= 1e-9) & ~face.tight
+    if at_once.any():  # a degenerate point: the step is blocked where it starts
+        return Face(program, face.w, face.intercept, face.tight | at_once)
     while t > 1e-9:
         t *= 0.5
         w, intercept = face.w + t * dw, face.intercept + t * dc
@@ -210,7 +214,8 @@ def _reach(face: Face, dw: Array) -> tuple[Array, Array]:
 
 def _stopped(face: Face, w: Array, intercept: float, met: Bits) -> Face:
     """Hold blocks on the rows they have met; blocks that have met the origin are dropped."""
-    alive = np.linalg.norm(w, axis=1) > 1e-9 * np.linalg.norm(face.w, axis=1)
+    norms = np.linalg.norm(w, axis=1)
+    alive = norms > np.maximum(1e-9 * np.linalg.norm(face.w, axis=1), _NEGLIGIBLE * norms.max())
     return Face(face.program, w, intercept, face.tight | met).keep(alive)
 
 

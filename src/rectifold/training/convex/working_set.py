@@ -185,38 +185,53 @@ class _Search:
         )
 
     def cross_over(self, solution: BlockSolution, scores: Array) -> BlockSolution | None:
-        """Let the blocks that violate dual feasibility enter on the face of their projection; None if there is none."""
-        program, X = solution.program, self.problem.design
-        present = {(p.tobytes(), s) for p, s in zip(program.patterns, program.signs, strict=True)}
-        order = np.argsort(-scores, kind="stable")
-        entering = [
-            b
-            for b in order[: (scores > self.problem.alpha * (1 + 1e-12)).sum()]
-            if (self.patterns[b % self.n_patterns].tobytes(), 1.0 if b < self.n_patterns else -1.0) not in present
-        ][:_ENTERING]
-        if not entering:
+        """Let blocks that violate dual feasibility enter on the face of their projection; None if there is none.
+
+        A violating block that is present already is held on rows that its projection does not lie on: these are
+        released.
+        """
+        program = solution.program
+        place = {(p.tobytes(), s): b for b, (p, s) in enumerate(zip(program.patterns, program.signs, strict=True))}
+        tight, entering, released = solution.tight.copy(), [], False
+        violating = np.argsort(-scores, kind="stable")[: (scores > self.problem.alpha * (1 + 1e-12)).sum()]
+        for b in violating:
+            sign = 1.0 if b < self.n_patterns else -1.0
+            present = place.get((self.patterns[b % self.n_patterns].tobytes(), sign))
+            if present is None:
+                entering.append(b)
+                continue
+            free = tight[present] & ~self._projection_rows(b)
+            tight[present] &= ~free
+            released |= bool(free.any())
+        if not entering and not released:
             return None
-        index = np.array(entering)
-        new = self.blocks(index)
-        units = self.projections.points.reshape(2 * self.n_patterns, -1)[index] / scores[index, None]
-        hidden = np.where(new.patterns, units @ X.T, 0.0)
-        curvature = (hidden**2) @ program.curvature(program.fit(solution.w, solution.intercept))
-        steps = (scores[index] - self.problem.alpha) / np.maximum(curvature, 1e-300) / len(index)
-        tight = np.zeros_like(new.patterns)
-        for row, held in zip(tight, self.projections.rows.reshape(2 * self.n_patterns, -1)[index], strict=True):
-            row[held[held >= 0]] = True
-        face = Face(
-            BlockProgram(
-                self.problem, np.vstack([program.patterns, new.patterns]), np.concatenate([program.signs, new.signs])
-            ),
-            np.vstack([solution.w, steps[:, None] * units]),
-            solution.intercept,
-            np.vstack([solution.tight, tight]),
-        )
+        face = self._extended(solution, tight, np.array(entering[:_ENTERING], dtype=np.intp), scores)
         face, _ = newton_on_face(face, crossing=False)
         extended = self._solution(face)
         extended.iterations, extended.rounds = solution.iterations, solution.rounds
         return extended
+
+    def _projection_rows(self, block: int) -> Bits:
+        rows = self.projections.rows.reshape(2 * self.n_patterns, -1)[block]
+        held = np.zeros(len(self.problem.design), dtype=bool)
+        held[rows[rows >= 0]] = True
+        return held
+
+    def _extended(self, solution: BlockSolution, tight: Bits, index: NDArray[np.intp], scores: Array) -> Face:
+        """Add blocks along their projections, each with the step that is best for it alone, shared among them."""
+        program, new = solution.program, self.blocks(index)
+        units = self.projections.points.reshape(2 * self.n_patterns, -1)[index] / scores[index, None]
+        hidden = np.where(new.patterns, units @ self.problem.design.T, 0.0)
+        curvature = (hidden**2) @ program.curvature(program.fit(solution.w, solution.intercept))
+        steps = (scores[index] - self.problem.alpha) / np.maximum(curvature, 1e-300) / max(len(index), 1)
+        held = np.array([self._projection_rows(b) for b in index]).reshape(new.patterns.shape)
+        patterns, signs = np.vstack([program.patterns, new.patterns]), np.concatenate([program.signs, new.signs])
+        return Face(
+            BlockProgram(self.problem, patterns, signs),
+            np.vstack([solution.w, steps[:, None] * units]),
+            solution.intercept,
+            np.vstack([tight, held]),
+        )
 
     def evaluate(self, solution: BlockSolution) -> Array:
         """Fill in the dual bound of the solution's residual and return the scores of all blocks."""
