@@ -88,6 +88,7 @@ def newton_on_face(
             return face, False
         dw, dc, decrement = FaceSystem(face, cache).direction()
         if decrement <= _DECREMENT_TOL * max(abs(face.objective()), 1e-300):
+            face = _last_step(face, dw, dc)
             released = _release(face, crossing)
             if released is None:
                 return face, True
@@ -99,6 +100,13 @@ def newton_on_face(
             return (face, True) if released is None else (released, False)
         face = moved
     return face, False
+
+
+def _last_step(face: Face, dw: Array, dc: float) -> Face:
+    """Take a step too small for the objective to show it, which the multipliers and the dual point still feel."""
+    if _reach(face, dw)[0].min() < 1.0:
+        return face
+    return Face(face.program, face.w + dw, face.intercept + dc, face.tight)
 
 
 class FaceSystem:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,7 @@ class BlockSolution:
     largest: float
     iterations: int
     rounds: int
+    scores: Array = field(default_factory=lambda: np.empty(0), repr=False)
 
     @property
     def relative_gap(self) -> float:
@@ -98,21 +99,22 @@ def solve_on_patterns(
     for rounds in range(1, max_rounds + 1):
         point, iterations = search.interior_point(working, 0.2 * accuracy, max_iter, should_stop)
         iterations += best.iterations
-        for solution in search.finish(working, point):
-            solution.iterations, solution.rounds = iterations, rounds
-            scores = search.evaluate(solution)
-            best = _better(best, solution)
+        raw, face = search.finish(working, point)
+        for solution in (raw, face):
+            if solution is not None:
+                solution.iterations, solution.rounds = iterations, rounds
+                solution.scores = search.evaluate(solution)
+                best = _better(best, solution)
         on_round(best)
+        scores = best.scores
         for _ in range(_CROSSOVER_ROUNDS):
-            if not tol < best.relative_gap <= _CROSSOVER_GAP or should_stop():
+            if face is None or not tol < best.relative_gap <= _CROSSOVER_GAP or should_stop():
                 break
-            extended = search.cross_over(solution, scores)
-            if extended is None:
-                break
-            solution = extended
-            scores = search.evaluate(solution)
-            best = _better(best, solution)
-            on_round(best)
+            face = search.cross_over(face, face.scores)
+            if face is not None:
+                face.scores = search.evaluate(face)
+                best = _better(best, face)
+                on_round(best)
         if best.relative_gap <= tol or should_stop() or accuracy < 1e-11:
             break
         working, accuracy = search.next_working_set(working, point, scores, accuracy)
@@ -134,7 +136,8 @@ class _Search:
         self.problem, self.patterns, self.interior, self.tol = problem, patterns, interior, tol
         self.n_patterns = len(patterns)
         self.projector = ConeProjector(problem.design, patterns)
-        self.initial_size = int(2 * np.sqrt(len(problem.design))) + 20
+        n, d = problem.design.shape
+        self.initial_size = min(int(2 * np.sqrt(n)) + 20, max(2 * n // d, 30))
 
     def null_solution(self) -> BlockSolution:
         problem = self.problem
@@ -166,17 +169,19 @@ class _Search:
         start = starting_point(program, self.interior[working % self.n_patterns])
         return solve_interior_point(program, start, gap_tol=gap_tol, max_iter=max_iter, should_stop=should_stop)
 
-    def finish(self, working: NDArray[np.intp], point: InteriorPoint) -> list[BlockSolution]:
-        """Return the iterate, or the optimum of the face it points to, or both where that lost a block it needed."""
+    def finish(
+        self, working: NDArray[np.intp], point: InteriorPoint
+    ) -> tuple[BlockSolution | None, BlockSolution | None]:
+        """Return the iterate, None if it is not needed, and the optimum of the face it points to, None without one."""
         program = self.blocks(working)
         raw = Face(program, point.w, point.intercept, np.zeros_like(program.patterns))
         face = identify_face(program, point)
         if face is None:
-            return [self._solution(raw)]
+            return self._solution(raw), None
         polished, _ = newton_on_face(face, crossing=False)
         if polished.objective() <= raw.objective():
-            return [self._solution(polished)]
-        return [self._solution(raw), self._solution(polished)]
+            return None, self._solution(polished)
+        return self._solution(raw), self._solution(polished)
 
     def _solution(self, face: Face) -> BlockSolution:
         theta = face.program.theta(face.program.fit(face.w, face.intercept))
