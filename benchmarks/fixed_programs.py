@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -35,7 +36,7 @@ def interpreter(solver: str) -> str:
 
 
 def run_worker(solver: str, name: str, setting: Record, repeats: int) -> Record:
-    """One setting in its own process; status 'ok', 'cap' (a budget ended it) or 'failed' with the last line said."""
+    """One setting in its own process; status 'ok', 'cap' (60 CPU s), 'wall cap', 'killed N' or 'failed'."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "record.json"
@@ -54,7 +55,8 @@ def run_worker(solver: str, name: str, setting: Record, repeats: int) -> Record:
         )
         record: Record = json.loads(out.read_text()) if out.exists() else {"cpu": [], "wall": [], "own": []}
     record["setting"] = setting
-    record["status"] = "ok" if done.returncode == 0 else "cap" if done.returncode < 0 else "failed"
+    ends = {0: "ok", -signal.SIGPROF: "cap", -signal.SIGALRM: "wall cap"}
+    record["status"] = ends.get(done.returncode, f"killed {-done.returncode}" if done.returncode < 0 else "failed")
     if record["status"] == "failed":
         record["message"] = (done.stderr.strip().splitlines() or [""])[-1][:200]
     return record
@@ -71,7 +73,7 @@ def sweep(solver: str, name: str) -> list[Record]:
         record = run_worker(solver, name, setting, 1)
         records.append(record)
         gap = record.get("score", {}).get("relative_gap", float("inf"))
-        if record["status"] == "cap" or gap <= 1e-9:
+        if record["status"] not in ("ok", "failed") or gap <= 1e-9:
             finished.add(group)
         seconds = record["cpu"][0] if record["cpu"] else float("nan")
         print(f"  {solver} {name} {setting} {record['status']} {seconds:.3f} s, gap {gap:.1e}", flush=True)

@@ -112,9 +112,10 @@ def projection_norms(X, patterns, theta):
 
 
 def true_gap(problem, network, patterns):
-    """Relative duality gap of a network on patterns over the design's rows, squared loss: an independent recomputation."""
+    """Recompute the relative duality gap of a network on patterns over the design's rows, squared loss."""
     y, s = problem.targets[:, 0], problem.weights
-    hidden = np.maximum(problem.design @ np.hstack([network.weights[0], network.biases[0][:, None]])[:, : problem.design.shape[1]].T, 0)
+    directions = np.hstack([network.weights[0], network.biases[0][:, None]])[:, : problem.design.shape[1]]
+    hidden = np.maximum(problem.design @ directions.T, 0)
     f = hidden @ network.weights[1][0] + network.biases[1][0]
     theta = s * (y - f)
     size = np.linalg.norm(network.weights[0], axis=1) @ np.abs(network.weights[1][0])

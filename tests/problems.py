@@ -1,7 +1,7 @@
 """Shared instances: the tiny cases with known answers and the fixed programs on scikit-learn's data.
 
-Values are of ``P = n F`` with ``lambda = n alpha``, no output intercept, and the matrix as given (a column of ones where
-a bias is wanted), so ``hidden_bias=False``.
+Values are of ``P = n F`` with ``lambda = n alpha``, no output intercept, and the matrix as given (a column of ones
+where a bias is wanted), so ``hidden_bias=False``.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def standardised(values):
 
 def table(name):
     """Features standardised with a column of ones, and targets."""
-    data = {"wine": datasets.load_wine, "diabetes": datasets.load_diabetes, "breast": datasets.load_breast_cancer}[name]()
+    loaders = {"wine": datasets.load_wine, "diabetes": datasets.load_diabetes, "breast": datasets.load_breast_cancer}
+    data = loaders[name]()
     y = standardised(data.target) if name == "diabetes" else np.where(data.target == 1, 1.0, -1.0)
     return np.hstack([standardised(data.data), np.ones((len(data.data), 1))]), y
 

@@ -21,7 +21,7 @@ from benchmarks.instances import fixed_program
 from benchmarks.true_gap import score_blocks
 
 MODULES = {"scnn": "scnn_al", "adelie": "adelie_cone", "clarabel": "clarabel_cvxpy", "rectifold": "rectifold_cone"}
-LONG_RUN, CAP, WALL_CAP = 10.0, 60.0, 240.0
+LONG_RUN, CAP, WALL_CAP = 10.0, 60.0, 1200.0
 
 
 def limit(cpu: float, wall: float) -> None:

@@ -179,9 +179,7 @@ def test_objective_against_the_formula(loss, hidden_bias, output_penalty):
     y = y if loss == "squared" else targets_for(loss, y)
     weight = np.random.default_rng(1).uniform(0.0, 2.0, len(y))
     weight[4] = 0.0
-    problem = ConvexReLUProblem(
-        X, y, 0.3, loss, hidden_bias, output_penalty=output_penalty, sample_weight=weight
-    )
+    problem = ConvexReLUProblem(X, y, 0.3, loss, hidden_bias, output_penalty=output_penalty, sample_weight=weight)
     network = network_for(problem)
     expected = direct_objective(X, y, network, 0.3, loss, hidden_bias, output_penalty, weight)
     assert problem.objective(network) == pytest.approx(expected, rel=1e-12)
@@ -291,7 +289,7 @@ GOOD = {"X": [[0.0], [1.0], [2.0]], "y": [0.0, 1.0, 0.5], "alpha": 0.1}
     ("change", "message"),
     [
         ({"X": [[0.0], [np.nan], [2.0]]}, "NaN"),
-        ({"X": [[0.0], [np.inf], [2.0]]}, "infinit"),
+        ({"X": [[0.0], [np.inf], [2.0]]}, "NaN or infini"),
         ({"X": [0.0, 1.0, 2.0]}, "2 dimension"),
         ({"X": [["a"], ["b"], ["c"]]}, "X must be an array of real numbers"),
         ({"X": [[1j], [0], [0]]}, "real"),
@@ -302,7 +300,7 @@ GOOD = {"X": [[0.0], [1.0], [2.0]], "y": [0.0, 1.0, 0.5], "alpha": 0.1}
         ({"y": np.zeros((3, 1, 1))}, "3 rows"),
         ({"y": np.empty((3, 0))}, "output"),
         ({"y": [0.0, np.nan, 1.0]}, "NaN"),
-        ({"y": [0.0, np.inf, 1.0]}, "infinit"),
+        ({"y": [0.0, np.inf, 1.0]}, "NaN or infini"),
         ({"y": ["a", "b", "c"]}, "numbers"),
         ({"alpha": 0.0}, "alpha"),
         ({"alpha": -1.0}, "alpha"),

@@ -28,7 +28,9 @@ class Budget:
 
     def __init__(self, monitor: Monitor | None = None, time_limit: float | None = None) -> None:
         if monitor is not None and not isinstance(monitor, Monitor):
-            raise ProblemError("callback must have the methods event(stage, value, bound, elapsed, ...) and should_stop().")
+            raise ProblemError(
+                "callback must have the methods event(stage, value, bound, elapsed, ...) and should_stop()."
+            )
         if time_limit is not None and not _is_positive_number(time_limit):
             raise ProblemError(f"time_limit must be positive seconds or None, got {time_limit!r}.")
         self._monitor: Monitor = SilentMonitor() if monitor is None else monitor

@@ -140,7 +140,8 @@ class SquaredLoss(Loss):
         return theta - s[:, None] * (theta.sum(axis=0) / s.sum())
 
     def intercept(self, f: Array, y: Array, s: Array) -> Array:
-        return (s @ (y - f)) / s.sum()
+        c = (s @ (y - f)) / s.sum()
+        return c + (s @ (y - f - c)) / s.sum()  # twice, so that constant targets are met exactly
 
     def best_scale(self, theta: Array, y: Array, s: Array, t_max: float) -> float:
         return _quadratic_scale(theta, y, s, t_max)

@@ -232,7 +232,9 @@ class ConvexReLUProblem:
             return np.abs(outputs).sum(axis=1)
         return np.asarray(np.linalg.norm(outputs, axis=1))
 
-    def _check_network(self, network: ReLUNetwork) -> None:
+    def _check_network(self, network: object) -> None:
+        if not isinstance(network, ReLUNetwork):
+            raise ProblemError(f"Expected a ReLUNetwork, got {network!r}.")
         if len(network.weights) != 2 or network.n_inputs != self.n_features or network.n_outputs != self.n_outputs:
             raise ProblemError(
                 f"Expected a network {self.n_features} -> width -> {self.n_outputs} with one hidden layer, got "

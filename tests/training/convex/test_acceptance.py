@@ -150,7 +150,7 @@ def test_xor_lambda_max():
     assert 4 * alpha_max(X, y, **PLAIN) == pytest.approx(np.sqrt(2), rel=1e-6)
 
 
-# -- sampled optima of real tables --------------------------------------------------------------------------------------
+# -- sampled optima of real tables -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

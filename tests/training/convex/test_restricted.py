@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -124,7 +126,7 @@ def test_more_patterns_never_hurt():
     X, y = small(8, n=20, d=3)
     patterns = sample_patterns(design(X, True), 40, 0)
     values = [solve_convex_relu(X, y, 0.01, patterns[:, :k], tol=1e-8).value for k in (1, 5, 15, patterns.shape[1])]
-    assert all(b <= a * (1 + 1e-8) for a, b in zip(values, values[1:], strict=False))
+    assert all(b <= a * (1 + 1e-8) for a, b in pairwise(values))
 
 
 def test_repeating_rows_is_weighting_them():

@@ -12,7 +12,9 @@ from rectifold.training.convex import global_bound
 from rectifold.training.convex.pricing import Priced, price, starting_directions
 from rectifold.training.convex.restricted import pattern_set
 
-_POLISHED = 50
+Array = NDArray[np.float64]
+
+_POLISHED = 100
 
 
 def alpha_max(
@@ -56,17 +58,22 @@ def alpha_max(
         return _given_patterns(problem, patterns)
     starts = starting_directions(problem, n_starts, np.random.default_rng(random_state))
     priced = price(problem, problem.null_theta, starts)
-    return priced.largest if _is_joint(problem) else max(priced.largest, _polished(problem, priced))
+    return priced.largest if _is_joint(problem) else max(priced.largest, _polished(problem, priced, starts))
 
 
 def _is_joint(problem: ConvexReLUProblem) -> bool:
     return problem.output_penalty == "l2" and problem.n_outputs > 1
 
 
-def _polished(problem: ConvexReLUProblem, priced: Priced) -> float:
-    """Return the exact maximum over the cells of the best directions: ascent is slow where the maximum is on a kink."""
-    cells = priced.directions[:_POLISHED] @ problem.design.T > 0
-    return _largest(problem, np.unique(cells, axis=0)) if len(cells) else 0.0
+def _polished(problem: ConvexReLUProblem, priced: Priced, starts: Array) -> float:
+    """Return the exact maximum over the cells of the best starts and ends of the search.
+
+    Ascent is slow where the maximum is on a kink, and leaves cells that are narrow.
+    """
+    gains = np.abs(np.maximum(starts @ problem.design.T, 0.0) @ problem.null_theta).max(axis=1)
+    best = starts[np.argsort(-gains, kind="stable")[:_POLISHED]]
+    cells = np.vstack([priced.directions[:_POLISHED], best]) @ problem.design.T > 0
+    return _largest(problem, np.unique(cells, axis=0))
 
 
 def _given_patterns(problem: ConvexReLUProblem, patterns: ArrayLike) -> float:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.blocks import BlockProgram
-from rectifold.training.convex.descent import Neurons
+from rectifold.training.convex.descent import Neurons, descend, extended
 from rectifold.training.convex.face_newton import Face, newton_on_face
 from rectifold.training.convex.interior_point import InteriorPoint, solve_interior_point, starting_point
 from rectifold.training.convex.patterns import move_off_kinks
@@ -24,6 +24,8 @@ _MERGE_ANGLES = (0.05, 0.015, 0.004)
 _NEWTON_STEPS = 8
 _NEAR = 3e-4
 _STALLED = 6
+_FAR = 3e-3
+_DESCENT_STEPS = 100
 
 
 @dataclass
@@ -101,7 +103,7 @@ class ColumnGeneration:
         priced = self._price(best, self.n_starts)
         candidates, stalled = best, 0
         while not self._finished(best, priced, max_rounds, stalled):
-            w, signs = self._cells(candidates, priced)
+            w, signs = self._cells(self._descended(candidates, priced), priced)
             accuracy = min(1e-4, 0.01 * best.priced_gap) if stalled == 0 else 0.0
             current = self._solve(w, signs, accuracy, near=best.priced_gap <= _NEAR or stalled > 0)
             self.rounds += 1
@@ -122,6 +124,16 @@ class ColumnGeneration:
     def _finished(self, best: Incumbent, priced: Priced, max_rounds: int, stalled: int) -> bool:
         done = _gap(best) <= self.tol or (len(priced.values) == 0 and len(best.w) == 0)
         return done or self.rounds >= max_rounds or stalled >= _STALLED or self.should_stop()
+
+    def _descended(self, incumbent: Incumbent, priced: Priced) -> Incumbent:
+        """Far from the optimum, let L-BFGS move the neurons towards their cells first: it is cheap beside a round."""
+        if not incumbent.priced_gap > _FAR or len(incumbent.w) == 0:
+            return incumbent
+        neurons = extended(self.problem, incumbent.neurons(), priced, _NEW_PER_ROUND)
+        moved = descend(self.problem, neurons, max_iter=_DESCENT_STEPS, should_stop=self.should_stop)
+        candidate = self._incumbent(*signed(moved), float(moved.intercept[0]))
+        candidate.priced_gap = incumbent.priced_gap
+        return candidate if candidate.objective < incumbent.objective else incumbent
 
     # -- one round ----------------------------------------------------------------------------------------------
 
@@ -144,11 +156,11 @@ class ColumnGeneration:
             return None
         program = BlockProgram(self.problem, w @ self.problem.design.T > 0, signs)
         gap_tol = max(0.1 * self.tol, accuracy, 1e-9)
-        point, iterations = solve_interior_point(
+        point, kept, iterations = solve_interior_point(
             program, starting_point(program, w), gap_tol=gap_tol, should_stop=self.should_stop
         )
         self.iterations += iterations
-        merged = self._merged(self._from_point(program, point))
+        merged = self._merged(self._from_point(program.subset(kept), point))
         return self._stationary(merged) if near else merged
 
     def _from_point(self, program: BlockProgram, point: InteriorPoint) -> Incumbent:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from rectifold.core.problem import ConvexReLUProblem
+from rectifold.training.convex.pricing import Priced
 
 Array = NDArray[np.float64]
 
@@ -67,8 +68,8 @@ def descend(
     """Run L-BFGS on ``loss + alpha/2 sum_j (||w_j||^2 + ||a_j||^2)``, whose minimum is that of F.
 
     Output weights that are zero stay zero, so that under the l1 penalty neurons that feed one output each, for which
-    both norms agree, keep doing so. One evaluation costs ``O(n m (d + K))`` in matrix products. It stalls at kinks, 1e-5 to 1e-2 above the optimum:
-    a start, not an answer.
+    both norms agree, keep doing so. One evaluation costs ``O(n m (d + K))`` in matrix products. It stalls at kinks,
+    1e-5 to 1e-2 above the optimum: a start, not an answer.
     """
     if len(start) == 0:
         return start
@@ -99,3 +100,15 @@ def descend(
     options = {"maxiter": max_iter, "maxcor": 20, "ftol": 1e-12, "gtol": 1e-9 * problem.alpha, "maxfun": 2 * max_iter}
     result = minimize(value, z0, jac=True, method="L-BFGS-B", callback=stop, options=options)
     return unpack(result.x)
+
+
+def extended(problem: ConvexReLUProblem, neurons: Neurons, priced: Priced, most: int) -> Neurons:
+    """Add the directions that price out, each with the step that is best for it alone, shared among them."""
+    entering = np.flatnonzero(priced.values > problem.alpha * (1 + 1e-7))[:most]
+    if len(entering) == 0:
+        return neurons
+    u, a = priced.directions[entering], priced.outputs[entering]
+    curvature = problem.loss.smoothness * (problem.weights @ np.maximum(problem.design @ u.T, 0.0) ** 2)
+    step = (priced.values[entering] - problem.alpha) / np.maximum(curvature, 1e-300) / len(entering)
+    root = np.sqrt(step)[:, None]
+    return Neurons(np.vstack([neurons.directions, root * u]), np.vstack([neurons.outputs, root * a]), neurons.intercept)

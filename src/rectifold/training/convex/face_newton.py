@@ -1,4 +1,4 @@
-"""Newton's method on the face of active blocks and tight rows: the last digits, and the stationary points of networks."""
+"""Newton's method on the face of active blocks and tight rows: the last digits, and networks' stationary points."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def _release(face: Face, crossing: bool) -> Face | None:
     theta = program.theta(program.fit(face.w, face.intercept))
     correlations = program.correlations(theta)
     tight, patterns, changed = face.tight.copy(), program.patterns.copy(), False
-    for b in np.flatnonzero(face.tight.any(axis=1)):
+    for b in map(int, np.flatnonzero(face.tight.any(axis=1))):
         rows = np.flatnonzero(face.tight[b])
         rho = _multipliers(program, face.w[b], correlations[b], b, rows)
         size = program.alpha / np.maximum(np.linalg.norm(program.X[rows], axis=1), 1e-300)
@@ -309,7 +309,9 @@ def _release(face: Face, crossing: bool) -> Face | None:
             tight[b, row] = False
             patterns[b, row] ^= bool(rho[worst] > limit[worst])
             changed = True
-    return Face(BlockProgram(program.problem, patterns, program.signs), face.w, face.intercept, tight) if changed else None
+    if not changed:
+        return None
+    return Face(BlockProgram(program.problem, patterns, program.signs), face.w, face.intercept, tight)
 
 
 def _multipliers(program: BlockProgram, w: Array, correlation: Array, b: int, rows: NDArray[np.intp]) -> Array:

@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 _STEP_FRACTION = 0.99
 _START_FRACTION = 0.3
 _SHORTEST_STEP = 1e-5
+_DEAD_SHARE = 1e-3
+_SHRINK = 0.9
+_SETTLED = 1e-2
 
 
 @dataclass
@@ -43,6 +46,12 @@ class InteriorPoint:
     rho: Array
     q: Array
 
+    def subset(self, blocks: NDArray[np.bool_]) -> InteriorPoint:
+        """Return the iterate without some of its blocks."""
+        return InteriorPoint(
+            self.w[blocks], self.t[blocks], self.intercept, self.slack[blocks], self.rho[blocks], self.q[blocks]
+        )
+
     def complementarity(self, alpha: float) -> Array:
         """Return the average product of each block, shape (B,)."""
         soc = alpha * self.t + np.einsum("bd,bd->b", self.q, self.w)
@@ -52,8 +61,8 @@ class InteriorPoint:
 def starting_point(program: BlockProgram, interior: Array) -> InteriorPoint:
     """Return a point on the central path of the program without its loss.
 
-    There ``rho = mu / slack`` and ``A'rho = -q = alpha w / t``, which holds at the analytic centres of the cones, scaled
-    so that the penalty is a fraction of the null model's objective.
+    There ``rho = mu / slack`` and ``A'rho = -q = alpha w / t``, which holds at the analytic centres of the cones,
+    scaled so that the penalty is a fraction of the null model's objective.
 
     Parameters
     ----------
@@ -108,7 +117,7 @@ def solve_interior_point(
     gap_tol: float,
     max_iter: int = 100,
     should_stop: Callable[[], bool] = lambda: False,
-) -> tuple[InteriorPoint, int]:
+) -> tuple[InteriorPoint, NDArray[np.intp], int]:
     """Minimise ``L(sum_b Z_b w_b + c) + alpha sum_b ||w_b||`` subject to ``A_b w_b >= 0``.
 
     Mehrotra's predictor-corrector with Nesterov-Todd scaling of the norm cones. The B blocks of d unknowns couple
@@ -128,16 +137,18 @@ def solve_interior_point(
     Returns
     -------
     point : InteriorPoint
-        Strictly feasible; its objective is not above the start's by more than the barrier allows.
+        Strictly feasible.
+    kept : ndarray of int
+        The blocks it speaks of: those that the path leads to zero are left out on the way.
     iterations : int
 
     References
     ----------
     Mehrotra (1992); Nesterov and Todd (1998); Mishkin and Pilanci (2023) for the program.
     """
-    point = start
-    n_cones = len(point.w) * (2 + point.slack.shape[1])
+    point, kept = start, np.arange(len(start.w))
     for iteration in range(max_iter):
+        n_cones = len(point.w) * (2 + point.slack.shape[1])
         fit = program.fit(point.w, point.intercept)
         theta = program.theta(fit)
         residual = program.correlations(theta) + point.q + program.adjoint_slacks(point.rho)
@@ -146,17 +157,29 @@ def solve_interior_point(
         dual_error = float(np.linalg.norm(residual, axis=1).max()) / program.alpha
         intercept_error = abs(float(theta.sum())) if program.fit_intercept else 0.0
         if mu * n_cones <= gap_tol * scale and dual_error <= max(gap_tol, 1e-9) and intercept_error <= 1e-9 + gap_tol:
-            return point, iteration
+            return point, kept, iteration
+        if mu * n_cones <= _SETTLED * scale:
+            alive = _alive(point, program.alpha)
+            if alive.sum() <= _SHRINK * len(alive):
+                program, point, kept = program.subset(np.flatnonzero(alive)), point.subset(alive), kept[alive]
+                continue
         if should_stop():
-            return point, iteration
+            return point, kept, iteration
         try:
             moved, length = _Step(program, point, fit, theta, residual).take(mu)
         except np.linalg.LinAlgError:
-            return point, iteration
+            return point, kept, iteration
         if length < _SHORTEST_STEP or not np.all(np.isfinite(moved.w)):
-            return point, iteration
+            return point, kept, iteration
         point = moved
-    return point, max_iter
+    return point, kept, max_iter
+
+
+def _alive(point: InteriorPoint, alpha: float) -> NDArray[np.bool_]:
+    """Return which blocks may be non-zero at the end: the others have a share far below their dual slack."""
+    norms = np.linalg.norm(point.w, axis=1)
+    dual_slack = 1.0 - np.linalg.norm(point.q, axis=1) / alpha
+    return np.asarray(norms > _DEAD_SHARE * dual_slack * norms.sum())
 
 
 class _Scaling:
@@ -212,7 +235,7 @@ class _Step:
         """Return the next point and the length of the step to it."""
         point, program = self.point, self.program
         sc = self.scaling
-        affine = self._direction(-sc.l0**2 - (sc.l1**2).sum(1), -2 * sc.l0[:, None] * sc.l1, -point.slack * point.rho)
+        affine = self._direction(-(sc.l0**2) - (sc.l1**2).sum(1), -2 * sc.l0[:, None] * sc.l1, -point.slack * point.rho)
         length = min(1.0, self._max_step(affine))
         sigma = max((1 - length) ** 3, 1e-8)
         dt, dw, _, dz, drho, dq = affine

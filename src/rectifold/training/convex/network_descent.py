@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.column_generation import scaled_gap
-from rectifold.training.convex.descent import Neurons, descend
+from rectifold.training.convex.descent import Neurons, descend, extended
 from rectifold.training.convex.pricing import Priced, price, starting_directions
 
 Array = NDArray[np.float64]
@@ -76,7 +76,7 @@ def descend_and_price(
         on_round(best)
         if best.priced_gap <= tol or stalled >= _STALLED or should_stop():
             break
-        neurons = _extend(problem, current, priced)
+        neurons = extended(problem, current.neurons, priced, _NEW_PER_ROUND)
     return best
 
 
@@ -103,17 +103,3 @@ def prune(neurons: Neurons, threshold: float = 1e-5) -> Neurons:
     size = np.linalg.norm(neurons.directions, axis=1) * np.linalg.norm(neurons.outputs, axis=1)
     kept = size > threshold * size.max(initial=0.0)
     return Neurons(neurons.directions[kept], neurons.outputs[kept], neurons.intercept).balanced()
-
-
-def _extend(problem: ConvexReLUProblem, current: DescentResult, priced: Priced) -> Neurons:
-    """Add the directions that price out, each with the step that is best for it alone, shared among them."""
-    entering = np.flatnonzero(priced.values > problem.alpha * (1 + 1e-7))[:_NEW_PER_ROUND]
-    if len(entering) == 0:
-        return current.neurons
-    u, a = priced.directions[entering], priced.outputs[entering]
-    hidden = np.maximum(problem.design @ u.T, 0.0)
-    curvature = problem.loss.smoothness * (problem.weights @ hidden**2)
-    step = (priced.values[entering] - problem.alpha) / np.maximum(curvature, 1e-300) / len(entering)
-    root = np.sqrt(step)[:, None]
-    old = current.neurons
-    return Neurons(np.vstack([old.directions, root * u]), np.vstack([old.outputs, root * a]), old.intercept)

@@ -50,8 +50,10 @@ def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.rando
     half = n_starts // 2
     gauss = rng.standard_normal((n_starts - half, d)) / np.maximum(np.sqrt((X**2).mean(axis=0)), 1e-12)
     first, second = rng.integers(0, n, half), rng.integers(0, n, half)
-    along = X[first] - rng.integers(0, 2, (half, 1)) * X[second] + 0.1 * np.sqrt((X**2).mean()) * rng.standard_normal(
-        (half, d)
+    along = (
+        X[first]
+        - rng.integers(0, 2, (half, 1)) * X[second]
+        + 0.1 * np.sqrt((X**2).mean()) * rng.standard_normal((half, d))
     )
     starts = np.vstack([gauss, along * rng.choice([-1.0, 1.0], (half, 1))])
     return np.asarray(starts / np.maximum(np.linalg.norm(starts, axis=1, keepdims=True), 1e-300))

@@ -53,7 +53,7 @@ def train_restricted(
     value, bound = problem.objective(network), sum(part.bound for part in parts)
     gap = max(sum(part.objective for part in parts) - bound, 0.0) / value if value > 0 else 0.0
     if problem.hidden_bias == "free":  # the parts penalise the bias a little: see ConvexReLUProblem
-        bound /= np.sqrt(1.0 + FREE_BIAS_SCALE**-2)
+        bound /= (1.0 + FREE_BIAS_SCALE**-2) ** 0.5
     certificate = restricted_bound(problem, network, chosen.columns, theta)[1] if options.certify else None
     bound = certificate.lower_bound if certificate is not None else bound
     status = budget.status(Status.OPTIMAL if gap <= options.tol else Status.ITERATION_LIMIT)

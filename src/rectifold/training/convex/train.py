@@ -164,9 +164,7 @@ def _search_by_columns(
     neurons = best.neurons()
     network = problem.network(neurons.directions, neurons.outputs, neurons.intercept)
     theta = best.theta[:, None]
-    return _Found(
-        network, theta, best.restricted_gap, best.priced_gap, best.starts, method.rounds, method.iterations
-    )
+    return _Found(network, theta, best.restricted_gap, best.priced_gap, best.starts, method.rounds, method.iterations)
 
 
 def _search_by_output(

@@ -97,7 +97,8 @@ def solve_on_patterns(
     working = np.argsort(-scores, kind="stable")[: search.initial_size]
     accuracy = max(tol, 1e-3)
     for rounds in range(1, max_rounds + 1):
-        point, iterations = search.interior_point(working, 0.2 * accuracy, max_iter, should_stop)
+        point, kept, iterations = search.interior_point(working, 0.2 * accuracy, max_iter, should_stop)
+        working = working[kept]
         iterations += best.iterations
         raw, face = search.finish(working, point)
         for solution in (raw, face):
@@ -164,7 +165,7 @@ class _Search:
 
     def interior_point(
         self, working: NDArray[np.intp], gap_tol: float, max_iter: int, should_stop: Callable[[], bool]
-    ) -> tuple[InteriorPoint, int]:
+    ) -> tuple[InteriorPoint, NDArray[np.intp], int]:
         program = self.blocks(working)
         start = starting_point(program, self.interior[working % self.n_patterns])
         return solve_interior_point(program, start, gap_tol=gap_tol, max_iter=max_iter, should_stop=should_stop)
