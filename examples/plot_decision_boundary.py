@@ -14,8 +14,9 @@ import rectifold as rf
 
 X, y = make_moons(n_samples=80, noise=0.2, random_state=0)
 X = scale(X)
-model = rf.ConvexReLUClassifier(alpha=0.003).fit(X, y)
-print(f"{model.n_neurons_} neurons, gap {model.gap_:.1e} ({model.proof_}), training accuracy {model.score(X, y):.3f}")
+model = rf.ConvexReLUClassifier(alpha=0.01).fit(X, y)
+print(f"{model.n_neurons_} neurons, gap {model.gap_:.1%} proven, {model.priced_gap_:.1e} by search: {model.proof_}")
+print(f"training accuracy {model.score(X, y):.3f}")
 
 # %%
 # The hidden layer's rows are the normals of the folds: neuron ``j`` switches where ``W[j] @ x + b[j] = 0``.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLURegressor
     from rectifold.io import from_sklearn, from_torch, load, save, to_onnx, to_torch
     from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
+    from rectifold.training.convex.gated import GatedModel
     from rectifold.training.convex.patterns import all_patterns, sample_patterns
     from rectifold.training.convex.solve import solve_convex_relu
 
@@ -36,6 +37,7 @@ _HOMES = {
     "ConvexReLUClassifier": "rectifold.estimators.convex_relu",
     "ConvexReLUProblem": "rectifold.core.problem",
     "solve_convex_relu": "rectifold.training.convex.solve",
+    "GatedModel": "rectifold.training.convex.gated",
     "sample_patterns": "rectifold.training.convex.patterns",
     "all_patterns": "rectifold.training.convex.patterns",
     "alpha_max": "rectifold.training.convex.alpha_max",
@@ -73,6 +75,7 @@ __all__ = [
     "ConvexReLUClassifier",
     "ConvexReLUProblem",
     "solve_convex_relu",
+    "GatedModel",
     "sample_patterns",
     "all_patterns",
     "alpha_max",

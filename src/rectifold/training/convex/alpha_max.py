@@ -15,6 +15,7 @@ from rectifold.training.convex.restricted import pattern_set
 Array = NDArray[np.float64]
 
 _POLISHED = 100
+_POLISH_WORK = 1e7
 
 
 def alpha_max(
@@ -58,7 +59,9 @@ def alpha_max(
         return _given_patterns(problem, patterns)
     starts = starting_directions(problem, n_starts, np.random.default_rng(random_state))
     priced = price(problem, problem.null_theta, starts)
-    return priced.largest if _is_joint(problem) else max(priced.largest, _polished(problem, priced, starts))
+    if _is_joint(problem) or problem.design.size > _POLISH_WORK:
+        return priced.largest
+    return max(priced.largest, _polished(problem, priced, starts))
 
 
 def _is_joint(problem: ConvexReLUProblem) -> bool:
@@ -70,9 +73,10 @@ def _polished(problem: ConvexReLUProblem, priced: Priced, starts: Array) -> floa
 
     Ascent is slow where the maximum is on a kink, and leaves cells that are narrow.
     """
+    most = int(np.clip(_POLISH_WORK / problem.design.size, 1, _POLISHED))
     gains = np.abs(np.maximum(starts @ problem.design.T, 0.0) @ problem.null_theta).max(axis=1)
-    best = starts[np.argsort(-gains, kind="stable")[:_POLISHED]]
-    cells = np.vstack([priced.directions[:_POLISHED], best]) @ problem.design.T > 0
+    best = starts[np.argsort(-gains, kind="stable")[:most]]
+    cells = np.vstack([priced.directions[:most], best]) @ problem.design.T > 0
     return _largest(problem, np.unique(cells, axis=0))
 
 

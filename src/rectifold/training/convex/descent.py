@@ -63,17 +63,19 @@ def descend(
     start: Neurons,
     *,
     max_iter: int,
+    single: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Neurons:
     """Run L-BFGS on ``loss + alpha/2 sum_j (||w_j||^2 + ||a_j||^2)``, whose minimum is that of F.
 
     Output weights that are zero stay zero, so that under the l1 penalty neurons that feed one output each, for which
     both norms agree, keep doing so. One evaluation costs ``O(n m (d + K))`` in matrix products. It stalls at kinks,
-    1e-5 to 1e-2 above the optimum: a start, not an answer.
+    1e-5 to 1e-2 above the optimum: a start, not an answer. ``single`` forms the large products in single precision, for the same far from the optimum.
     """
     if len(start) == 0:
         return start
-    X, m, d, k = problem.design, len(start), problem.design.shape[1], problem.n_outputs
+    m, d, k = len(start), problem.design.shape[1], problem.n_outputs
+    X = problem.design.astype(np.float32) if single else problem.design
     support = start.outputs != 0
 
     def unpack(z: Array) -> Neurons:
@@ -81,15 +83,17 @@ def descend(
 
     def value(z: Array) -> tuple[float, Array]:
         net = unpack(z)
-        pre = X @ net.directions.T
-        hidden = np.maximum(pre, 0.0)
-        f = hidden @ net.outputs + net.intercept
+        outputs = net.outputs.astype(X.dtype)
+        pre = X @ net.directions.T.astype(X.dtype)
+        active = pre > 0
+        hidden = np.multiply(pre, active, out=pre)
+        f = (hidden @ outputs).astype(np.float64) + net.intercept
         theta = problem.theta(f)
-        grad_pre = (theta @ net.outputs.T) * (pre > 0)
+        grad_pre = (theta.astype(X.dtype) @ outputs.T) * active
         total = problem.loss_value(f) + 0.5 * problem.alpha * float((net.directions**2).sum() + (net.outputs**2).sum())
         grad_w = problem.alpha * net.directions - grad_pre.T @ X
         grad_c = -theta.sum(axis=0) if problem.fit_intercept else np.zeros(k)
-        grad_out = (problem.alpha * net.outputs - hidden.T @ theta) * support
+        grad_out = (problem.alpha * net.outputs - hidden.T @ theta.astype(X.dtype)) * support
         return total, np.concatenate([grad_w.ravel(), grad_out.ravel(), grad_c])
 
     def stop(_: Array) -> None:

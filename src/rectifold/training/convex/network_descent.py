@@ -17,6 +17,9 @@ Array = NDArray[np.float64]
 
 _NEW_PER_ROUND = 30
 _STALLED = 3
+_STEPS = 150
+_LARGE = 1e6
+_FINE = 1e-4
 
 
 @dataclass
@@ -66,13 +69,15 @@ def descend_and_price(
     First order: it ends 1e-5 to 1e-2 above the optimum, where kinks stop L-BFGS; the priced gap says how far.
     """
     best = _priced(problem, start, n_starts, rng, 0)[0]
-    neurons, stalled = start, 0
+    neurons, stalled, single = start, 0, problem.design.size > _LARGE
     for rounds in range(1, max_rounds + 1):
-        neurons = prune(descend(problem, neurons, max_iter=300, should_stop=should_stop))
+        neurons = prune(descend(problem, neurons, max_iter=_STEPS, single=single, should_stop=should_stop))
         current, priced = _priced(problem, neurons, n_starts, rng, rounds)
         gain = best.objective - current.objective
         stalled = 0 if gain > 1e-5 * best.objective else stalled + 1
         best = current if gain > 0 else best
+        if single and gain <= _FINE * best.objective:
+            single, stalled = False, 0
         on_round(best)
         if best.priced_gap <= tol or stalled >= _STALLED or should_stop():
             break

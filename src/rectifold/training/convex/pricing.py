@@ -15,6 +15,11 @@ Array = NDArray[np.float64]
 _STEP, _DECAY = 0.5, 0.96
 _SEPARATION = 0.05
 _BLOCK_BYTES = 256 * 2**20
+_ASCENT_WORK = 4e8
+_FEWEST_STARTS = 32
+_SUBSAMPLE = 4096
+_COARSE_SHARE = 0.7
+_NEARLY_BEST = 0.98
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,13 @@ class Priced:
 
 
 def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.random.Generator) -> Array:
-    """Draw unit directions: half isotropic, half along random samples and differences of samples."""
+    """Draw unit directions: half isotropic, half along random samples and differences of samples.
+
+    At most ``n_starts``, and fewer where an ascent is so dear that these would cost more than `_ASCENT_WORK`.
+    """
     X = problem.design
     n, d = X.shape
+    n_starts = min(n_starts, max(_FEWEST_STARTS, int(_ASCENT_WORK / (n * d))))
     half = n_starts // 2
     gauss = rng.standard_normal((n_starts - half, d)) / np.maximum(np.sqrt((X**2).mean(axis=0)), 1e-12)
     first, second = rng.integers(0, n, half), rng.integers(0, n, half)
@@ -87,12 +96,15 @@ def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: 
     parts = []
     for job in jobs:
         for i in range(0, len(starts), chunk):
-            u = job.polish(job.ascend(starts[i : i + chunk], max_iter))
+            part = starts[i : i + chunk]
+            u = job.polish(job.climb(part, max_iter))
+            good = job.evaluate(part)[0] > _NEARLY_BEST * job.evaluate(u)[0].max(initial=0.0)
+            u = np.vstack([u, part[good]])
             values, outputs = job.evaluate(u)
             parts.append((u, outputs, values))
     directions, outputs, values = (np.concatenate(z) for z in zip(*parts, strict=True))
     kept = _distinct(directions, outputs, values)
-    return Priced(directions[kept], outputs[kept], values[kept], len(directions))
+    return Priced(directions[kept], outputs[kept], values[kept], len(jobs) * len(starts))
 
 
 def _signed_jobs(X: Array, theta: Array) -> list[_Signed]:
@@ -113,10 +125,26 @@ class _Ascent(ABC):
     def evaluate(self, u: Array) -> tuple[Array, Array]:
         """Return values and unit output weights at the rows of u."""
 
-    def ascend(self, starts: Array, max_iter: int) -> Array:
+    @abstractmethod
+    def on_rows(self, rows: NDArray[np.intp]) -> _Ascent:
+        """Return the function of some of the samples."""
+
+    def climb(self, starts: Array, max_iter: int) -> Array:
+        """Ascend; with many samples first on some of them, then the better half of the ends on all."""
+        n = len(self.X)
+        if n <= 2 * _SUBSAMPLE:
+            return self.ascend(starts, 0, max_iter)
+        rows = np.random.default_rng(0).choice(n, _SUBSAMPLE, replace=False)
+        coarse = int(_COARSE_SHARE * max_iter)
+        ends = self.on_rows(rows).ascend(starts, 0, coarse)
+        values, _ = self.evaluate(ends)
+        best = np.sort(np.argsort(-values, kind="stable")[: (len(ends) + 1) // 2])
+        return self.ascend(ends[best], coarse, max_iter)
+
+    def ascend(self, starts: Array, first: int, last: int) -> Array:
         u = starts.astype(np.float32)
-        step = np.float32(_STEP)
-        for _ in range(max_iter):
+        step = np.float32(_STEP * _DECAY**first)
+        for _ in range(first, last):
             g = self.gradient(self.single, u)
             g /= np.maximum(np.linalg.norm(g, axis=1, keepdims=True), np.float32(1e-30))
             u += step * g
@@ -142,11 +170,16 @@ class _Signed(_Ascent):
 
     def __init__(self, X: Array, theta: Array, output: int, sign: float) -> None:
         self.X, self.single = X, X.astype(np.float32)
-        scale = np.abs(theta[:, output]).max()
+        self.of = (theta, output, sign)
+        scale = max(np.abs(theta[:, output]).max(), 1e-300)
         self.theta = sign * theta[:, output]
         self.scaled = self.theta / scale
         self.unit = np.zeros(theta.shape[1])
         self.unit[output] = sign
+
+    def on_rows(self, rows: NDArray[np.intp]) -> _Signed:
+        theta, output, sign = self.of
+        return _Signed(self.X[rows], theta[rows], output, sign)
 
     def gradient(self, X: NDArray[np.floating], u: NDArray[np.floating]) -> NDArray[np.floating]:
         active = (u @ X.T > 0) * self.scaled.astype(X.dtype)
@@ -162,7 +195,10 @@ class _Joint(_Ascent):
 
     def __init__(self, X: Array, theta: Array) -> None:
         self.X, self.single, self.theta = X, X.astype(np.float32), theta
-        self.scaled = theta / np.abs(theta).max()
+        self.scaled = theta / max(np.abs(theta).max(), 1e-300)
+
+    def on_rows(self, rows: NDArray[np.intp]) -> _Joint:
+        return _Joint(self.X[rows], self.theta[rows])
 
     def gradient(self, X: NDArray[np.floating], u: NDArray[np.floating]) -> NDArray[np.floating]:
         scaled = self.scaled.astype(X.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def solve_convex_relu(
     random_state: int | np.random.Generator | None = 0,
     callback: Monitor | None = None,
     time_limit: float | None = None,
+    executor: Executor | None = None,
 ) -> Result[Any]:
     """Train a two-layer network to the optimum of ``loss + alpha sum_j ||w_j|| ||a_j||``.
 
@@ -70,6 +72,9 @@ def solve_convex_relu(
     callback : Monitor, optional
     time_limit : float, optional
         Seconds.
+    executor : concurrent.futures.Executor, optional
+        Runs outputs that are independent problems (several outputs, ``output_penalty="l1"``, all patterns): threads,
+        loky, or Dask's ``client.get_executor()``. The result is the same as without one.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def solve_convex_relu(
     if patterns is None:
         if activation == "gated":
             raise ProblemError("activation='gated' needs patterns=: a gated network has gates that are given.")
-        return train(problem, options, budget, warm_start)
+        return train(problem, options, budget, warm_start, executor)
     chosen = pattern_set(problem, patterns)
     if activation == "gated":
         return train_gated(problem, chosen, options, budget)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
+from rectifold._engine.blas import single_threaded_blas
 from rectifold._engine.budget import Budget
+from rectifold._engine.executor import TaskPool, worker_count
 from rectifold.core.certificate import TrainingCertificate
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
@@ -32,15 +36,19 @@ def train(
     options: TrainingOptions,
     budget: Budget,
     warm_start: ReLUNetwork | None = None,
+    executor: Executor | None = None,
     n_jobs: int | None = None,
 ) -> Result[ReLUNetwork]:
     """Train over all patterns; the body of `solve_convex_relu` without ``patterns``.
 
     Parameters
     ----------
+    executor : concurrent.futures.Executor, optional
+        Runs outputs that are independent problems; they hear of the time limit, but not of the monitor.
     n_jobs : int, optional
-        joblib jobs for outputs that are independent problems.
+        joblib jobs for the same, without an executor.
     """
+    jobs = _Jobs(executor, n_jobs)
     rng = np.random.default_rng(options.random_state)
     constant = _constant(problem)
     bound, certificate, _ = lower_bound(problem, constant, problem.null_theta, max_nodes=0)
@@ -48,12 +56,12 @@ def train(
         found = _Found(constant, problem.null_theta, 0.0, 0.0, 0, 0, 0)
         return _assemble(problem, found, certificate, options, budget)
     budget.report("constant", problem.null_value, bound, neurons=0)
-    found = _search(problem, options, budget, rng, warm_start, n_jobs)
+    found = _search(problem, options, budget, rng, warm_start, jobs)
     for _ in range(_BOUND_ROUNDS):
         certificate, info = _prove(problem, found, options, budget)
         if info.violator is None or budget.should_stop():
             break
-        better = _search(problem, options, budget, rng, _with_neuron(problem, found, info), n_jobs)
+        better = _search(problem, options, budget, rng, _with_neuron(problem, found, info), jobs)
         if not problem.objective(better.network) < problem.objective(found.network) * (1 - 0.1 * options.tol):
             break
         found = better
@@ -111,7 +119,8 @@ def _start(problem: ConvexReLUProblem, rng: np.random.Generator, warm: ReLUNetwo
     if warm is not None:
         return Neurons(*problem.neurons(warm))
     start = random_neurons(problem, _START_WIDTH * problem.n_outputs, rng)
-    return descend(problem, start, max_iter=_START_ITERATIONS, should_stop=budget.should_stop)
+    large = problem.design.size > 1e6
+    return descend(problem, start, max_iter=_START_ITERATIONS, single=large, should_stop=budget.should_stop)
 
 
 def _search(
@@ -120,10 +129,10 @@ def _search(
     budget: Budget,
     rng: np.random.Generator,
     warm: ReLUNetwork | None,
-    n_jobs: int | None = None,
+    jobs: _Jobs | None = None,
 ) -> _Found:
     if problem.n_outputs > 1 and problem.output_penalty == "l1" and problem.loss.separable:
-        return _search_by_output(problem, options, budget, rng, warm, n_jobs)
+        return _search_by_output(problem, options, budget, rng, warm, jobs or _Jobs())
     if problem.n_outputs == 1 and _second_order_is_affordable(problem):
         return _search_by_columns(problem, options, budget, rng, warm)
     start = _start(problem, rng, warm, budget)
@@ -173,14 +182,14 @@ def _search_by_output(
     budget: Budget,
     rng: np.random.Generator,
     warm: ReLUNetwork | None,
-    n_jobs: int | None,
+    jobs: _Jobs,
 ) -> _Found:
     """Solve one scalar problem an output; F is the sum of theirs."""
-    outputs = range(problem.n_outputs)
-    parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-        delayed(_search)(problem.output(k), options, budget, child, _output_of(problem, warm, k))
-        for k, child in zip(outputs, rng.spawn(problem.n_outputs), strict=True)
-    )
+    children = rng.spawn(problem.n_outputs)
+    tasks = [
+        _OutputTask(problem.output(k), options, child, _output_of(problem, warm, k)) for k, child in enumerate(children)
+    ]
+    parts = jobs.run(tasks, budget)
     neurons = [problem.output(k).neurons(part.network) for k, part in enumerate(parts)]
     w = np.vstack([n[0] for n in neurons])
     a = np.vstack([n[1] * (np.arange(problem.n_outputs) == k) for k, n in enumerate(neurons)])
@@ -196,6 +205,51 @@ def _search_by_output(
         sum(p.rounds for p in parts),
         sum(p.iterations for p in parts),
     )
+
+
+@dataclass(frozen=True)
+class _OutputTask:
+    """The search for one output, to run anywhere."""
+
+    problem: ConvexReLUProblem
+    options: TrainingOptions
+    rng: np.random.Generator
+    warm: ReLUNetwork | None
+
+    def run(self, budget: Budget) -> _Found:
+        with single_threaded_blas:  # another number of threads may sum in another order
+            return _search(self.problem, self.options, budget, deepcopy(self.rng), self.warm)
+
+
+class _Jobs:
+    """Where the outputs are solved: on an executor, or by joblib."""
+
+    def __init__(self, executor: Executor | None = None, n_jobs: int | None = None) -> None:
+        self._pool = None if executor is None else TaskPool(executor)
+        self._in_flight = worker_count(executor)  # queued tasks would not notice their time running out
+        self._n_jobs = n_jobs
+
+    def run(self, tasks: list[_OutputTask], budget: Budget) -> list[_Found]:
+        if self._pool is None:
+            with single_threaded_blas:
+                return Parallel(n_jobs=self._n_jobs, prefer="threads")(delayed(task.run)(budget) for task in tasks)
+
+        def interrupted() -> bool:  # tasks keep the time limit themselves, and then have something to return
+            return budget.should_stop() and budget.status(Status.OPTIMAL) is Status.INTERRUPTED
+
+        payloads = ((task, _time_left(budget)) for task in tasks)
+        parts = list(self._pool.map(_run_for, payloads, in_flight=self._in_flight, should_stop=interrupted))
+        return parts + [task.run(budget) for task in tasks[len(parts) :]]
+
+
+def _run_for(payload: tuple[_OutputTask, float | None]) -> _Found:
+    task, seconds = payload
+    return task.run(Budget(None, seconds))
+
+
+def _time_left(budget: Budget) -> float | None:
+    left = budget._limit - budget.elapsed
+    return None if np.isinf(left) else max(left, 1e-3)
 
 
 def _output_of(problem: ConvexReLUProblem, warm: ReLUNetwork | None, k: int) -> ReLUNetwork | None:
