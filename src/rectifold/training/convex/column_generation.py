@@ -23,7 +23,7 @@ _NEGLIGIBLE = 1e-4
 _MERGE_ANGLES = (0.05, 0.015, 0.004)
 _NEWTON_STEPS = 8
 _NEAR = 3e-4
-_STALLED = 6
+_STALLED = 8
 _FAR = 3e-3
 _DESCENT_STEPS = 100
 
@@ -110,7 +110,7 @@ class ColumnGeneration:
             if current is None:
                 stalled += 1
                 continue
-            priced = self._price(current, self.n_starts)
+            priced = self._price(current, self.n_starts * (1 + stalled))
             if _gap(current) <= self.tol:
                 priced = self._price(current, 4 * self.n_starts)
             gain = best.objective - current.objective
