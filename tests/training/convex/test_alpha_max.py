@@ -31,7 +31,8 @@ def test_exact_on_all_planar_patterns_and_found_by_search(seed, loss, fit_interc
     assert alpha_max(X, y, patterns, **switches) == pytest.approx(truth, rel=1e-9)
     found = alpha_max(X, y, n_starts=200, **switches)
     assert found == pytest.approx(truth, rel=1e-6)
-    assert found <= alpha_max_bound(X, y, **switches)
+    # the bound is proven for a rounded dual vector, which moves alpha_max itself in the ninth digit
+    assert found <= alpha_max_bound(X, y, **switches) * (1 + 1e-8)
 
 
 @pytest.mark.parametrize("output_penalty", ["l1", "l2"])

@@ -70,7 +70,8 @@ def descend(
 
     Output weights that are zero stay zero, so that under the l1 penalty neurons that feed one output each, for which
     both norms agree, keep doing so. One evaluation costs ``O(n m (d + K))`` in matrix products. It stalls at kinks,
-    1e-5 to 1e-2 above the optimum: a start, not an answer. ``single`` forms the large products in single precision, for the same far from the optimum.
+    1e-5 to 1e-2 above the optimum: a start, not an answer. ``single`` forms the large products in single precision,
+    for the same far from the optimum.
     """
     if len(start) == 0:
         return start

@@ -16,6 +16,7 @@ Array = NDArray[np.float64]
 
 _STEP_FRACTION = 0.99
 _START_FRACTION = 0.3
+_LARGEST_START_FIT = 3.0
 _SHORTEST_STEP = 1e-5
 _DEAD_SHARE = 1e-3
 _SHRINK = 0.9
@@ -73,6 +74,8 @@ def starting_point(program: BlockProgram, interior: Array) -> InteriorPoint:
     w = analytic_centres(program, interior)
     size = _START_FRACTION * program.null_value / (program.alpha * n_blocks)
     w *= size / np.linalg.norm(w, axis=1, keepdims=True)
+    shrink = _shrinkage(program, w)
+    w, size = shrink * w, shrink * size
     slack = program.slacks(w)
     mu = program.alpha * size / n
     rho = mu / slack
@@ -80,6 +83,13 @@ def starting_point(program: BlockProgram, interior: Array) -> InteriorPoint:
     q = -program.adjoint_slacks(rho)
     q *= np.minimum(1.0, program.alpha * size / t / np.linalg.norm(q, axis=1, keepdims=True))
     return InteriorPoint(w, np.full(n_blocks, t), float(program.null_intercept), slack, rho, q)
+
+
+def _shrinkage(program: BlockProgram, w: Array) -> float:
+    """Return the factor that keeps the fit where the loss is curved: Newton's method diverges from a flat one."""
+    if program.problem.loss.name == "squared":
+        return 1.0
+    return min(1.0, _LARGEST_START_FIT / max(float(np.abs(program.fit(w, 0.0)).max()), 1e-300))
 
 
 def analytic_centres(program: BlockProgram, interior: Array, steps: int = 6) -> Array:
@@ -166,8 +176,9 @@ def solve_interior_point(
         if should_stop():
             return point, kept, iteration
         try:
-            moved, length = _Step(program, point, fit, theta, residual).take(mu)
-        except np.linalg.LinAlgError:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is thrown away below
+                moved, length = _Step(program, point, fit, theta, residual).take(mu)
+        except (np.linalg.LinAlgError, ZeroDivisionError):
             return point, kept, iteration
         if length < _SHORTEST_STEP or not np.all(np.isfinite(moved.w)):
             return point, kept, iteration
