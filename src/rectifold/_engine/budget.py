@@ -44,6 +44,11 @@ class Budget:
         """Seconds since the start."""
         return time.perf_counter() - self._start
 
+    @property
+    def remaining(self) -> float:
+        """Seconds left of the limit; infinity without one."""
+        return max(self._limit - self.elapsed, 0.0)
+
     def report(self, stage: str, value: float, bound: float = -np.inf, **counts: float) -> None:
         """Record value and bound, and tell the monitor."""
         elapsed = self.elapsed

@@ -42,6 +42,14 @@ class Loss(ABC):
     def curvature(self, f: Array, y: Array, s: Array) -> Array:
         """Return the diagonal of the Hessian of L, shape (n, K)."""
 
+    def smoothed(self, f: Array, y: Array, s: Array, mu: float) -> tuple[Array, Array]:
+        """Return ``theta`` and the curvature of L smoothed by a barrier of weight mu; L itself where it is smooth.
+
+        The curvature is kept away from zero, which makes Newton steps on it well defined.
+        """
+        floor = 1e-10 * self.smoothness * s[:, None]
+        return self.theta(f, y, s), np.maximum(self.curvature(f, y, s), floor)
+
     @abstractmethod
     def dual_value(self, theta: Array, y: Array, s: Array) -> float:
         """Return ``D(theta)``; minus infinity outside its domain."""
@@ -164,6 +172,13 @@ class SquaredHingeLoss(Loss):
 
     def curvature(self, f: Array, y: Array, s: Array) -> Array:
         return s[:, None] * (y * f < 1.0)
+
+    def smoothed(self, f: Array, y: Array, s: Array, mu: float) -> tuple[Array, Array]:
+        """Return theta and curvature of ``min_e 1/2 s (1 + e - y f)^2 - mu log e``, the hinge with a slack e > 0."""
+        margin = 1.0 - y * f
+        root = np.sqrt(margin**2 + 4.0 * mu / s[:, None])
+        share = np.maximum(0.5 * (1.0 + margin / root), 1e-10)
+        return s[:, None] * y * share * root, s[:, None] * share
 
     def dual_value(self, theta: Array, y: Array, s: Array) -> float:
         if np.any(y * theta < 0):

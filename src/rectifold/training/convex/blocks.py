@@ -80,6 +80,12 @@ class BlockProgram:
         """Return the diagonal of the loss's Hessian, shape (n,)."""
         return self.problem.loss.curvature(fit[:, None], self.problem.targets, self.problem.weights)[:, 0]
 
+    def smoothed(self, fit: Array, mu: float) -> tuple[Array, Array]:
+        """Return theta and the positive curvature of the loss smoothed with barrier weight mu, each of shape (n,)."""
+        problem = self.problem
+        theta, curvature = problem.loss.smoothed(fit[:, None], problem.targets, problem.weights, mu)
+        return theta[:, 0], curvature[:, 0]
+
     def correlations(self, theta: Array) -> Array:
         """Return ``Z_b' theta``, shape (B, d)."""
         return np.asarray((self.mask * theta) @ self.X)

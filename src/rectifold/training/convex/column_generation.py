@@ -110,16 +110,28 @@ class ColumnGeneration:
             if current is None:
                 stalled += 1
                 continue
-            priced = self._price(current, self.n_starts * (1 + stalled))
+            priced = self._price(current, self.n_starts * (1 + min(stalled, 3)))
             if _gap(current) <= self.tol:
                 priced = self._price(current, 4 * self.n_starts)
             gain = best.objective - current.objective
-            stalled = 0 if gain > 0.1 * self.tol * best.objective else stalled + 1
-            if current.objective <= best.objective * (1 + 1e-12) or _gap(current) <= self.tol:
+            stalled = 0 if gain > self.tol * best.objective else stalled + 1
+            if current.objective <= best.objective:
                 best = current
+            elif _gap(current) <= self.tol:
+                best.priced_gap, best.restricted_gap = current.priced_gap, current.restricted_gap
+                best.starts = current.starts
             candidates = current if gain > -1e-3 * best.objective else best
             self.on_round(best, self.rounds)
-        return best
+        return best if best.restricted_gap <= self.tol or self.should_stop() else self._settled(best)
+
+    def _settled(self, best: Incumbent) -> Incumbent:
+        """Solve once more on the cells of the incumbent alone, to the full tolerance."""
+        nothing = Priced(best.w[:0], np.empty((0, 1)), np.empty(0), 0)
+        current = self._solve(*self._cells(best, nothing), 0.0, near=True)
+        if current is None or current.objective > best.objective:
+            return best
+        self._price(current, self.n_starts)
+        return current
 
     def _finished(self, best: Incumbent, priced: Priced, max_rounds: int, stalled: int) -> bool:
         done = _gap(best) <= self.tol or (len(priced.values) == 0 and len(best.w) == 0)

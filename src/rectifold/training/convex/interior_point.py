@@ -160,9 +160,9 @@ def solve_interior_point(
     for iteration in range(max_iter):
         n_cones = len(point.w) * (2 + point.slack.shape[1])
         fit = program.fit(point.w, point.intercept)
-        theta = program.theta(fit)
-        residual = program.correlations(theta) + point.q + program.adjoint_slacks(point.rho)
         mu = float(point.complementarity(program.alpha).mean())
+        theta, curvature = program.smoothed(fit, mu)
+        residual = program.correlations(theta) + point.q + program.adjoint_slacks(point.rho)
         scale = program.loss_value(fit) + program.alpha * float(np.linalg.norm(point.w, axis=1).sum())
         dual_error = float(np.linalg.norm(residual, axis=1).max()) / program.alpha
         intercept_error = abs(float(theta.sum())) if program.fit_intercept else 0.0
@@ -177,7 +177,7 @@ def solve_interior_point(
             return point, kept, iteration
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what overflows is thrown away below
-                moved, length = _Step(program, point, fit, theta, residual).take(mu)
+                moved, length = _Step(program, point, theta, curvature, residual).take(mu)
         except (np.linalg.LinAlgError, ZeroDivisionError):
             return point, kept, iteration
         if length < _SHORTEST_STEP or not np.all(np.isfinite(moved.w)):
@@ -227,7 +227,9 @@ class _Scaling:
 class _Step:
     """One Newton system, factored once and solved for the predictor and the corrector."""
 
-    def __init__(self, program: BlockProgram, point: InteriorPoint, fit: Array, theta: Array, residual: Array) -> None:
+    def __init__(
+        self, program: BlockProgram, point: InteriorPoint, theta: Array, curvature: Array, residual: Array
+    ) -> None:
         self.program, self.point, self.residual, self.theta = program, point, residual, theta
         self.scaling = _Scaling(point.t, point.w, program.alpha, point.q)
         sc = self.scaling
@@ -239,7 +241,7 @@ class _Step:
         hessian -= (2 * inverse_square / denominator)[:, None, None] * (sc.w1[:, :, None] * sc.w1[:, None, :])
         d = hessian.shape[1]
         hessian[:, np.arange(d), np.arange(d)] += inverse_square[:, None]
-        self.root = np.sqrt(program.curvature(fit))
+        self.root = np.sqrt(curvature)
         self.coupling = _coupling(program, hessian, self.root)
 
     def take(self, mu: float) -> tuple[InteriorPoint, float]:

@@ -16,7 +16,8 @@ from rectifold.training.convex.pricing import Priced, price, starting_directions
 Array = NDArray[np.float64]
 
 _NEW_PER_ROUND = 30
-_STALLED = 3
+_STALLED = 4
+_MERGE_ANGLES = (0.05, 0.01, 0.002)
 _STEPS = 150
 _LARGE = 1e6
 _FINE = 1e-4
@@ -72,9 +73,10 @@ def descend_and_price(
     neurons, stalled, single = start, 0, problem.design.size > _LARGE
     for rounds in range(1, max_rounds + 1):
         neurons = prune(descend(problem, neurons, max_iter=_STEPS, single=single, should_stop=should_stop))
+        neurons = _simplified(problem, neurons)
         current, priced = _priced(problem, neurons, n_starts, rng, rounds)
         gain = best.objective - current.objective
-        stalled = 0 if gain > 1e-5 * best.objective else stalled + 1
+        stalled = 0 if gain > 1e-4 * best.objective else stalled + 1
         best = current if gain > 0 else best
         if single and gain <= _FINE * best.objective:
             single, stalled = False, 0
@@ -83,6 +85,20 @@ def descend_and_price(
             break
         neurons = extended(problem, current.neurons, priced, _NEW_PER_ROUND)
     return best
+
+
+def _simplified(problem: ConvexReLUProblem, neurons: Neurons) -> Neurons:
+    """Merge nearly collinear neurons as far as that costs next to nothing."""
+    value = _objective(problem, neurons)
+    for angle in _MERGE_ANGLES:
+        candidate = merged(neurons, angle)
+        if _objective(problem, candidate) <= value * (1 + 1e-7):
+            return candidate
+    return neurons
+
+
+def _objective(problem: ConvexReLUProblem, neurons: Neurons) -> float:
+    return problem.objective(problem.network(neurons.directions, neurons.outputs, neurons.intercept))
 
 
 def _priced(
@@ -97,8 +113,7 @@ def _priced(
         theta = problem.loss.to_domain(theta, problem.targets, problem.weights)
     own = neurons.directions / np.maximum(np.linalg.norm(neurons.directions, axis=1, keepdims=True), 1e-300)
     priced = price(problem, theta, np.vstack([own, starting_directions(problem, n_starts, rng)]))
-    network = problem.network(neurons.directions, neurons.outputs, neurons.intercept)
-    objective = problem.objective(network)
+    objective = _objective(problem, neurons)
     gap = scaled_gap(problem, objective, theta, priced.largest)
     return DescentResult(neurons, theta, objective, gap, priced.starts, rounds), priced
 
@@ -108,3 +123,23 @@ def prune(neurons: Neurons, threshold: float = 1e-5) -> Neurons:
     size = np.linalg.norm(neurons.directions, axis=1) * np.linalg.norm(neurons.outputs, axis=1)
     kept = size > threshold * size.max(initial=0.0)
     return Neurons(neurons.directions[kept], neurons.outputs[kept], neurons.intercept).balanced()
+
+
+def merged(neurons: Neurons, angle: float) -> Neurons:
+    """Add up neurons whose directions lie within an angle (radians) of that of a larger one."""
+    length = np.linalg.norm(neurons.directions, axis=1)
+    unit, outputs = neurons.directions / length[:, None], neurons.outputs * length[:, None]
+    size = np.linalg.norm(outputs, axis=1)
+    free, directions, sums = np.ones(len(unit), dtype=bool), [], []
+    for j in np.argsort(-size, kind="stable"):
+        if not free[j]:
+            continue
+        group = free & (np.linalg.norm(unit - unit[j], axis=1) < angle) & (outputs @ outputs[j] > 0)
+        free &= ~group
+        mean = size[group] @ unit[group]
+        directions.append(mean / np.linalg.norm(mean))
+        sums.append(outputs[group].sum(axis=0))
+    k = neurons.outputs.shape[1]
+    return Neurons(
+        np.array(directions).reshape(-1, unit.shape[1]), np.array(sums).reshape(-1, k), neurons.intercept
+    ).balanced()

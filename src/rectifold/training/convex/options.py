@@ -14,7 +14,7 @@ class TrainingOptions:
     """Tolerances and limits of training; see `solve_convex_relu` for their meaning."""
 
     tol: float = 1e-6
-    max_iter: int = 100
+    max_iter: int = 50
     n_starts: int = 300
     certify: bool = True
     gap_tol: float = 1e-2

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rectifold.core.problem import ConvexReLUProblem
+from rectifold.geometry.cones import ConeProjector
 
 Array = NDArray[np.float64]
 
-_STEP, _DECAY = 0.5, 0.96
+_STEPS, _DECAY = (0.5, 0.1), 0.96
 _SEPARATION = 0.05
 _BLOCK_BYTES = 256 * 2**20
 _ASCENT_WORK = 4e8
@@ -20,6 +21,8 @@ _FEWEST_STARTS = 32
 _SUBSAMPLE = 4096
 _COARSE_SHARE = 0.7
 _NEARLY_BEST = 0.98
+_PROJECTED = 60
+_PROJECTION_SIZE = 2e6
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.rando
 def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: int = 120) -> Priced:
     """Ascend from every start and return the distinct ends.
 
-    The step ``u <- u + 0.5 * 0.96^t g / ||g||`` along the generalised gradient ``g`` is normalised to the sphere;
-    ends are polished by repeating ``u <- g / ||g||``, exact within a cell, where that rises.
+    The step ``u <- u + h 0.96^t g / ||g||``, h = 0.5 and 0.1 in turn, along the generalised gradient ``g`` is normalised
+    to the sphere; ends are polished by repeating ``u <- g / ||g||``, and the best by projection on their cells, which is
+    exact within a cell also where the maximum is on a kink.
 
     Parameters
     ----------
@@ -95,11 +99,18 @@ def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: 
     chunk = max(8, int(_BLOCK_BYTES / (8 * len(problem.design))))
     parts = []
     for job in jobs:
+        mine = len(parts)
         for i in range(0, len(starts), chunk):
             part = starts[i : i + chunk]
             u = job.polish(job.climb(part, max_iter))
             good = job.evaluate(part)[0] > _NEARLY_BEST * job.evaluate(u)[0].max(initial=0.0)
             u = np.vstack([u, part[good]])
+            values, outputs = job.evaluate(u)
+            parts.append((u, outputs, values))
+        if not joint:
+            order = np.argsort(-np.concatenate([part[2] for part in parts[mine:]]), kind="stable")
+            best = np.vstack([part[0] for part in parts[mine:]])[order]
+            u = job.in_cells(best[:_PROJECTED] if problem.design.size <= _PROJECTION_SIZE else best[:0])
             values, outputs = job.evaluate(u)
             parts.append((u, outputs, values))
     directions, outputs, values = (np.concatenate(z) for z in zip(*parts, strict=True))
@@ -143,7 +154,7 @@ class _Ascent(ABC):
 
     def ascend(self, starts: Array, first: int, last: int) -> Array:
         u = starts.astype(np.float32)
-        step = np.float32(_STEP * _DECAY**first)
+        step = np.resize(np.float32(_STEPS), len(u))[:, None] * np.float32(_DECAY**first)
         for _ in range(first, last):
             g = self.gradient(self.single, u)
             g /= np.maximum(np.linalg.norm(g, axis=1, keepdims=True), np.float32(1e-30))
@@ -188,6 +199,15 @@ class _Signed(_Ascent):
     def evaluate(self, u: Array) -> tuple[Array, Array]:
         values = np.maximum(u @ self.X.T, 0.0) @ self.theta
         return values, np.broadcast_to(self.unit, (len(u), len(self.unit))).copy()
+
+    def in_cells(self, u: Array) -> Array:
+        """Return the maximisers over the cells of the rows of u."""
+        if len(u) == 0:
+            return u
+        patterns = np.unique(u @ self.X.T > 0, axis=0)
+        points = ConeProjector(self.X, patterns).project(self.theta).points[0]
+        norms = np.linalg.norm(points, axis=1, keepdims=True)
+        return np.asarray(points[norms[:, 0] > 0] / norms[norms[:, 0] > 0])
 
 
 class _Joint(_Ascent):

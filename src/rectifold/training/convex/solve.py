@@ -32,7 +32,7 @@ def solve_convex_relu(
     output_penalty: str = "l2",
     sample_weight: ArrayLike | None = None,
     tol: float = 1e-6,
-    max_iter: int = 100,
+    max_iter: int = 50,
     n_starts: int = 300,
     certify: bool = True,
     gap_tol: float = 1e-2,

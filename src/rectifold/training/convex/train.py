@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -57,6 +57,7 @@ def train(
         return _assemble(problem, found, certificate, options, budget)
     budget.report("constant", problem.null_value, bound, neurons=0)
     found = _search(problem, options, budget, rng, warm_start, jobs)
+    found = _lowest(problem, found, [constant] if warm_start is None else [constant, warm_start])
     for _ in range(_BOUND_ROUNDS):
         certificate, info = _prove(problem, found, options, budget)
         if info.violator is None or budget.should_stop():
@@ -81,6 +82,12 @@ class _Found:
     starts: int
     rounds: int
     iterations: int
+
+
+def _lowest(problem: ConvexReLUProblem, found: _Found, others: list[ReLUNetwork]) -> _Found:
+    """Return the search's network, or one of the others if that is lower; the dual point found serves it too."""
+    best = min([found.network, *others], key=problem.objective)
+    return found if best is found.network else replace(found, network=best, theta=problem.theta(problem.fit(best)))
 
 
 def _constant(problem: ConvexReLUProblem) -> ReLUNetwork:
@@ -248,8 +255,7 @@ def _run_for(payload: tuple[_OutputTask, float | None]) -> _Found:
 
 
 def _time_left(budget: Budget) -> float | None:
-    left = budget._limit - budget.elapsed
-    return None if np.isinf(left) else max(left, 1e-3)
+    return None if np.isinf(budget.remaining) else max(budget.remaining, 1e-3)
 
 
 def _output_of(problem: ConvexReLUProblem, warm: ReLUNetwork | None, k: int) -> ReLUNetwork | None:
