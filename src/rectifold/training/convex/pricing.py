@@ -74,9 +74,9 @@ def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.rando
 def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: int = 120) -> Priced:
     """Ascend from every start and return the distinct ends.
 
-    The step ``u <- u + h 0.96^t g / ||g||``, h = 0.5 and 0.1 in turn, along the generalised gradient ``g`` is normalised
-    to the sphere; ends are polished by repeating ``u <- g / ||g||``, and the best by projection on their cells, which is
-    exact within a cell also where the maximum is on a kink.
+    The step ``u <- u + h 0.96^t g / ||g||``, h = 0.5 and 0.1 in turn, along the generalised gradient ``g`` is
+    normalised to the sphere; ends are polished by repeating ``u <- g / ||g||``, and the best by projection on their
+    cells, which is exact within a cell also where the maximum is on a kink.
 
     Parameters
     ----------
@@ -95,9 +95,10 @@ def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: 
     if len(starts) == 0 or not np.any(theta):
         return Priced(np.empty((0, problem.design.shape[1])), np.empty((0, problem.n_outputs)), np.empty(0), 0)
     joint = problem.output_penalty == "l2" and problem.n_outputs > 1
+    jobs: list[_Joint] | list[_Signed]
     jobs = [_Joint(problem.design, theta)] if joint else _signed_jobs(problem.design, theta)
     chunk = max(8, int(_BLOCK_BYTES / (8 * len(problem.design))))
-    parts = []
+    parts: list[tuple[Array, Array, Array]] = []
     for job in jobs:
         mine = len(parts)
         for i in range(0, len(starts), chunk):
@@ -107,7 +108,7 @@ def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: 
             u = np.vstack([u, part[good]])
             values, outputs = job.evaluate(u)
             parts.append((u, outputs, values))
-        if not joint:
+        if isinstance(job, _Signed):
             order = np.argsort(-np.concatenate([part[2] for part in parts[mine:]]), kind="stable")
             best = np.vstack([part[0] for part in parts[mine:]])[order]
             u = job.in_cells(best[:_PROJECTED] if problem.design.size <= _PROJECTION_SIZE else best[:0])
@@ -154,7 +155,7 @@ class _Ascent(ABC):
 
     def ascend(self, starts: Array, first: int, last: int) -> Array:
         u = starts.astype(np.float32)
-        step = np.resize(np.float32(_STEPS), len(u))[:, None] * np.float32(_DECAY**first)
+        step = np.resize(np.asarray(_STEPS, dtype=np.float32), len(u))[:, None] * np.float32(_DECAY**first)
         for _ in range(first, last):
             g = self.gradient(self.single, u)
             g /= np.maximum(np.linalg.norm(g, axis=1, keepdims=True), np.float32(1e-30))
