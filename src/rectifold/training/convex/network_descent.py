@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.column_generation import scaled_gap
 from rectifold.training.convex.descent import Neurons, descend, extended
+from rectifold.training.convex.fixed_directions import corrected
 from rectifold.training.convex.pricing import Priced, price, starting_directions
 
 Array = NDArray[np.float64]
@@ -18,6 +19,7 @@ Array = NDArray[np.float64]
 _NEW_PER_ROUND = 30
 _STALLED = 4
 _MERGE_ANGLES = (0.05, 0.01, 0.002)
+_CORRECTION_SIZE = 1e5
 _STEPS = 150
 _LARGE = 1e6
 _FINE = 1e-4
@@ -83,8 +85,17 @@ def descend_and_price(
         on_round(best)
         if best.priced_gap <= tol or stalled >= _STALLED or should_stop():
             break
-        neurons = extended(problem, current.neurons, priced, _NEW_PER_ROUND)
+        neurons = _proposed(problem, best.neurons if gain <= 0 else current.neurons, priced)
     return best
+
+
+def _proposed(problem: ConvexReLUProblem, neurons: Neurons, priced: Priced) -> Neurons:
+    """Let the directions that price out enter, by a convex solve over all directions where that is cheap."""
+    if problem.design.size > _CORRECTION_SIZE or len(neurons) == 0:
+        return extended(problem, neurons, priced, _NEW_PER_ROUND)
+    candidate = corrected(problem, neurons, priced.directions[priced.values > problem.alpha][:_NEW_PER_ROUND])
+    better = _objective(problem, candidate) < _objective(problem, neurons)
+    return candidate if better else extended(problem, neurons, priced, _NEW_PER_ROUND)
 
 
 def _simplified(problem: ConvexReLUProblem, neurons: Neurons) -> Neurons:

@@ -86,8 +86,10 @@ class _Found:
 
 def _lowest(problem: ConvexReLUProblem, found: _Found, others: list[ReLUNetwork]) -> _Found:
     """Return the search's network, or one of the others if that is lower; the dual point found serves it too."""
-    best = min([found.network, *others], key=problem.objective)
-    return found if best is found.network else replace(found, network=best, theta=problem.theta(problem.fit(best)))
+    best = min(others, key=problem.objective)
+    if problem.objective(best) > problem.objective(found.network) * (1 + 1e-9):
+        return found
+    return replace(found, network=best, theta=problem.theta(problem.fit(best)))
 
 
 def _constant(problem: ConvexReLUProblem) -> ReLUNetwork:
