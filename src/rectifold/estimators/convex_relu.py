@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.class_weight import compute_class_weight
@@ -296,15 +296,16 @@ n_neurons_, n_iter_
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: ArrayLike) -> Array:
         """Return class probabilities (n_samples, n_classes); for the logistic loss only."""
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            scores = np.column_stack([np.zeros_like(scores), scores])
-        return np.asarray(softmax(scores, axis=1))
+        return np.asarray(softmax(self._class_scores(X), axis=1))
 
     @available_if(_has_probabilities)  # type: ignore[untyped-decorator]
     def predict_log_proba(self, X: ArrayLike) -> Array:
         """Return the logarithms of `predict_proba`."""
-        return np.log(self.predict_proba(X))
+        return np.asarray(log_softmax(self._class_scores(X), axis=1))
+
+    def _class_scores(self, X: ArrayLike) -> Array:
+        scores = self.decision_function(X)
+        return np.column_stack([np.zeros_like(scores), scores]) if scores.ndim == 1 else scores
 
 
 def _weights(sample_weight: ArrayLike | None, X: Array) -> Array | None:

@@ -182,7 +182,8 @@ def _search_by_columns(
     neurons = best.neurons()
     network = problem.network(neurons.directions, neurons.outputs, neurons.intercept)
     theta = best.theta[:, None]
-    return _Found(network, theta, best.restricted_gap, best.priced_gap, best.starts, method.rounds, method.iterations)
+    priced = float(np.nanmax([best.restricted_gap, best.priced_gap]))
+    return _Found(network, theta, best.restricted_gap, priced, best.starts, method.rounds, method.iterations)
 
 
 def _search_by_output(
