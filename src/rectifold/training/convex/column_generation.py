@@ -22,6 +22,7 @@ _NEW_PER_ROUND = 30
 _NEGLIGIBLE = 1e-4
 _MERGE_ANGLES = (0.05, 0.015, 0.004)
 _NEWTON_STEPS = 8
+_NEWTON_SIZE = 2000
 _NEAR = 3e-4
 _STALLED = 8
 _FAR = 3e-3
@@ -173,7 +174,7 @@ class ColumnGeneration:
         )
         self.iterations += iterations
         merged = self._merged(self._from_point(program.subset(kept), point))
-        return self._stationary(merged) if near else merged
+        return self._stationary(merged) if near and merged.w.size <= _NEWTON_SIZE else merged
 
     def _from_point(self, program: BlockProgram, point: InteriorPoint) -> Incumbent:
         norms = np.linalg.norm(point.w, axis=1)
