@@ -28,10 +28,10 @@ test: .venv-test/.installed
 	.venv-test/bin/codespell
 	.venv-test/bin/mypy
 	.venv-test/bin/lint-imports
-	.venv-test/bin/pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv-test/bin/pytest $(PYTEST_ARGS)
 
 slow: .venv-test/.installed
-	.venv-test/bin/pytest -m slow $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv-test/bin/pytest -m slow $(PYTEST_ARGS)
 
 docs: .venv-docs/.installed
 	.venv-docs/bin/sphinx-build -W --keep-going -n -b html docs docs/_build/html
