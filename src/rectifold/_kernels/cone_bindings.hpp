@@ -7,24 +7,14 @@
 #include <memory>
 #include <stdexcept>
 
+#include "bindings.hpp"
 #include "cone_projection.hpp"
 
 namespace rectifold::cone {
 
 namespace nb = nanobind;
 
-template <class T, int ndim> using Input = nb::ndarray<const T, nb::ndim<ndim>, nb::c_contig, nb::device::cpu>;
 using Patterns = nb::ndarray<nb::ro, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-template <class T> nb::object owned(std::unique_ptr<T[]> data, std::initializer_list<std::size_t> shape) {
-    T* raw = data.release();
-    nb::capsule owner(raw, [](void* p) noexcept { delete[] static_cast<T*>(p); });
-    return nb::cast(nb::ndarray<nb::numpy, T>(raw, shape.size(), shape.begin(), owner));
-}
-
-inline void require(bool condition, const char* message) {
-    if (!condition) throw std::invalid_argument(message);
-}
 
 class ConeProjector {
   public:

@@ -73,47 +73,9 @@ struct Job {
 
 }  // namespace rectifold::cone
 
-#define RECTIFOLD_ISA plain
-#if RECTIFOLD_VECTOR_EXTENSIONS
-#define RECTIFOLD_PART 16
-#else
-#define RECTIFOLD_PART 0
-#endif
-#include "cone_variant.hpp"
-#undef RECTIFOLD_PART
-#undef RECTIFOLD_ISA
-
-#if RECTIFOLD_DISPATCH
-#define RECTIFOLD_ISA avx2
-#define RECTIFOLD_PART 32
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2"))), apply_to = function)
-#include "cone_variant.hpp"
-#pragma clang attribute pop
-#else
-#pragma GCC push_options
-#pragma GCC target("avx2")
-#include "cone_variant.hpp"
-#pragma GCC pop_options
-#endif
-#undef RECTIFOLD_PART
-#undef RECTIFOLD_ISA
-
-#define RECTIFOLD_ISA avx512
-#define RECTIFOLD_PART 64
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq"))), apply_to = function)
-#include "cone_variant.hpp"
-#pragma clang attribute pop
-#else
-#pragma GCC push_options
-#pragma GCC target("avx512f,avx512vl,avx512bw,avx512dq,prefer-vector-width=512")
-#include "cone_variant.hpp"
-#pragma GCC pop_options
-#endif
-#undef RECTIFOLD_PART
-#undef RECTIFOLD_ISA
-#endif
+#define RECTIFOLD_VARIANT "cone_variant.hpp"
+#include "each_variant.hpp"
+#undef RECTIFOLD_VARIANT
 
 namespace rectifold::cone {
 

@@ -1,6 +1,6 @@
 // The cone projection compiled for one instruction set, in namespace rectifold::RECTIFOLD_ISA.
 //
-// No include guards here and in the four headers below: cone_projection.hpp includes them once per instruction set,
+// No include guards here and in the four headers below: each_variant.hpp includes them once per instruction set,
 // because GCC lowers a vector operation for the target of the function it is written in, before any inlining.
 // No function template may be defined in them: their instantiations are not sure to keep the instruction set.
 #include "simd_operations.hpp"

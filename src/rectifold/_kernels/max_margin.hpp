@@ -16,8 +16,12 @@
 namespace rectifold {
 
 inline double dot(const double* a, const double* b, std::size_t n) {
-    double sum = 0.0;
-    for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
+    double sums[8] = {};  // independent, so that the additions need not wait for each other
+    std::size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (std::size_t k = 0; k < 8; ++k) sums[k] += a[i + k] * b[i + k];
+    double sum = ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+    for (; i < n; ++i) sum += a[i] * b[i];
     return sum;
 }
 

@@ -5,8 +5,13 @@
 
 namespace nb = nanobind;
 
+namespace rectifold::tree {
+void bind_cone_tree(nb::module_& m);  // cone_tree.cpp
+}
+
 NB_MODULE(_compiled, m) {
     m.doc() = "Compiled loops of rectifold; each has a numpy twin in rectifold._kernels.reference.";
     rectifold::bind_arrangement(m);
     rectifold::cone::bind_cone_projection(m);
+    rectifold::tree::bind_cone_tree(m);
 }
