@@ -10,14 +10,16 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-__all__ = ["COMPILED", "ConeProjector", "price_cones", "project_cones"]
+__all__ = ["COMPILED", "ConeProjector", "ConeTreeSearch", "price_cones", "project_cones"]
 
 _EXTENSION = "rectifold._kernels._compiled"
 
 COMPILED: bool = find_spec(_EXTENSION) is not None
 
 _cones = import_module(_EXTENSION if COMPILED else "rectifold._kernels.reference.cone_projection")
+_trees = import_module(_EXTENSION if COMPILED else "rectifold._kernels.reference.cone_tree")
 
 ConeProjector: Any = _cones.ConeProjector
 project_cones: Any = _cones.project_cones
 price_cones: Any = _cones.price_cones
+ConeTreeSearch: Any = _trees.ConeTreeSearch

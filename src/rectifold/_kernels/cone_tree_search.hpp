@@ -198,7 +198,7 @@ class TreeSearch {
     Cone at_path(const Path& path) {
         Cone cone = allocate(p.root_dimension());
         for (int j = 0; j < cone.k; ++j) {
-            cone.rays[j] = axis_ray(j, (path[0] >> j) & 1 ? 1.0 : -1.0);
+            cone.rays[j] = axis_ray(j, (path[0] >> j) & 1 ? -1.0 : 1.0);
             cone.size[j] = metric_size(cone.rays[j], cone.k);
         }
         for (std::size_t s = 1; s + 1 < path.size(); s += 2) {

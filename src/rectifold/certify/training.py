@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold.certify.cone_tree import cone_tree_pricing
 from rectifold.certify.multipliers import require, require_array, require_number
 from rectifold.certify.objective import dual_value, primal_value, require_dual_domain
 from rectifold.certify.pattern_bounds import pattern_pricing
 from rectifold.certify.sign_tree import sign_tree_pricing
 from rectifold.certify.spectral_bound import spectral_pricing
 from rectifold.certify.verdict import Refusal, Verdict
-from rectifold.core.certificate import Grade, PatternBounds, SignTrees, SpectralBound, TrainingCertificate
+from rectifold.core.certificate import ConeTrees, Grade, PatternBounds, SignTrees, SpectralBound, TrainingCertificate
 from rectifold.core.errors import CertificateError, ProblemError
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
@@ -165,6 +166,8 @@ def _evidence_bounds(X: Array, theta: Array, evidence: Any, grade: Grade) -> Arr
         return spectral_pricing(X, theta, evidence, grade)
     if isinstance(evidence, SignTrees):
         return sign_tree_pricing(X, theta, evidence, grade)
+    if isinstance(evidence, ConeTrees):
+        return cone_tree_pricing(X, theta, evidence, grade)
     if isinstance(evidence, PatternBounds):
         return pattern_pricing(X, theta, evidence, grade)
     raise CertificateError(f"Unknown evidence: {type(evidence).__name__}.")

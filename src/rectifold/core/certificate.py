@@ -132,7 +132,84 @@ class SignTrees:
     trees: tuple[SignTree, ...]
 
 
-Evidence = SpectralBound | SignTrees | PatternBounds
+CONE_LEAF = 0xFFFF
+CONE_EXTENSION = 0xFFFE
+CONE_OPEN = 0xFFFD
+"""Codes of a cone tree's stream; an open node is a search's placeholder that no certificate may hold."""
+
+
+@dataclass(frozen=True, eq=False)
+class ConeLeaves(ReadOnlyArrays):
+    """What closes each leaf of a `ConeTree`, in the order of the leaves in its stream.
+
+    Attributes
+    ----------
+    alphas : ndarray of uint8, shape (n_leaves, n)
+        ``alpha_i = byte / 255``; the bytes of rows with r_i >= 0 are not used.
+    duals : ndarray of float64, shape (n_leaves, d)
+        The vector a; in a cone of k dimensions the entries from k on are not used.
+    """
+
+    alphas: NDArray[np.uint8]
+    duals: Array
+
+
+@dataclass(frozen=True, eq=False)
+class ConeTree(ReadOnlyArrays):
+    """A tree of simplicial cones whose leaves show ``g(u) = sum_i r_i (x_i'u)_+ <= bound`` on the unit ball.
+
+    In coordinates ``u = rotation z`` the cones lie in the first k axes; k grows along a path from ``min(2, d)``. The
+    roots are the orthants of these axes, in the order o = 0, 1, ...: ray j of root o is ``-e_j`` if bit j of o is set,
+    else ``+e_j``. Bisecting the edge (i, j) puts ``m ~ v_i / ||v_i||_M + v_j / ||v_j||_M``, ``||m||_2 = 1``, in the
+    place of ray i (first child) or j (second child), where ``||v||_M^2 = sum_l metric_l v_l^2``. Extending adds the ray
+    ``+e_k`` (first child) or ``-e_k`` (second child), last.
+
+    With z1 the first k coordinates of the rows of ``X rotation`` and z2 the others, any alpha in [0, 1]^n and any a
+    with ``sum_{r_i > 0} r_i (z1_i'v)_+ - sum_{r_i < 0} |r_i| alpha_i z1_i'v <= a'v`` at the rays v of a leaf give
+    there, with sums over the rows r_i > 0 in K::
+
+        g(u)^2 <= ||a||^2 + (||b|| + K)^2,   b = 1/2 sum_{r_i > 0} r_i z2_i - sum_{r_i < 0} alpha_i |r_i| z2_i,
+        K = 1/2 sqrt(sum_i r_i^2 / w_i * lambda_max(sum_i w_i z2_i z2_i')).
+
+    Attributes
+    ----------
+    output : int
+        Which column of theta.
+    sign : int
+        +1 or -1: r = sign * theta[:, output].
+    bound : float
+        Positive: what the leaves prove, before rounding is accounted for.
+    rotation : ndarray of float64, shape (d, d)
+        Orthonormal up to a small error, which is checked.
+    metric : ndarray of float64, shape (d,)
+        Positive.
+    row_weights : ndarray of float64, shape (d, n)
+        Row k: the w of leaves of k dimensions; only rows of a k that occurs need to be positive.
+    nodes : ndarray of uint16, shape (n_nodes,)
+        Preorder, the roots one after the other: `CONE_LEAF`, `CONE_EXTENSION`, or ``256 i + j`` with i < j for the
+        bisection of the edge (i, j).
+    leaves : ConeLeaves or None
+        None: `verify` looks for alpha and a itself.
+    """
+
+    output: int
+    sign: int
+    bound: float
+    rotation: Array
+    metric: Array
+    row_weights: Array
+    nodes: NDArray[np.uint16]
+    leaves: ConeLeaves | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ConeTrees:
+    """Evidence over all directions: one `ConeTree` per output and sign."""
+
+    trees: tuple[ConeTree, ...]
+
+
+Evidence = SpectralBound | SignTrees | PatternBounds | ConeTrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +229,7 @@ class TrainingCertificate(ReadOnlyArrays):
     theta : DyadicArray, shape (n, K)
         Sums to zero in every column where there is an intercept.
     scale : float
-    evidence : SpectralBound, SignTrees or PatternBounds
+    evidence : SpectralBound, SignTrees, ConeTrees or PatternBounds
     bias_center : ndarray, shape (n_features,), or None
     bias_scale : float or None
         For a free hidden bias only: the evidence speaks of the rows ``[x_i - bias_center, bias_scale]``. With

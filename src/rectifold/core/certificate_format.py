@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from rectifold.core.arrays import read_only
 from rectifold.core.certificate import (
+    ConeLeaves,
+    ConeTree,
+    ConeTrees,
     Evidence,
     LeafMultipliers,
     PatternBounds,
@@ -34,6 +37,7 @@ Arrays = dict[str, NDArray[Any]]
 
 FORMAT = "rectifold-training-certificate/1"
 _LEAF_FIELDS = ("masks", "indptr", "indices", "excess")
+_CONE_FIELDS = ("rotation", "metric", "row_weights", "nodes")
 _DATA_FIELDS = ("design", "targets", "weights", "source_rows")
 _DTYPES = {
     "masks": np.uint8,
@@ -44,6 +48,11 @@ _DTYPES = {
     "row_weights": np.float64,
     "activity": np.float64,
     "patterns": np.uint8,
+    "rotation": np.float64,
+    "metric": np.float64,
+    "nodes": np.uint16,
+    "alphas": np.uint8,
+    "duals": np.float64,
     "theta": np.int64,
     "bias_center": np.float64,
 }
@@ -125,9 +134,12 @@ def _store_evidence(evidence: Evidence, arrays: Arrays) -> dict[str, Any]:
         arrays["patterns.patterns"] = evidence.patterns
         _store_leaves("patterns.", evidence.leaves, arrays)
         return {"kind": "patterns"}
-    for i, tree in enumerate(evidence.trees):
-        arrays[f"tree{i}.splits"], arrays[f"tree{i}.row_weights"] = tree.splits, tree.row_weights
-        _store_leaves(f"tree{i}.", tree.leaves, arrays)
+    if isinstance(evidence, ConeTrees):
+        heads = [_store_cones(f"tree{i}.", tree, arrays) for i, tree in enumerate(evidence.trees)]
+        return {"kind": "cone_trees", "trees": heads}
+    for i, split_tree in enumerate(evidence.trees):
+        arrays[f"tree{i}.splits"], arrays[f"tree{i}.row_weights"] = split_tree.splits, split_tree.row_weights
+        _store_leaves(f"tree{i}.", split_tree.leaves, arrays)
     return {"kind": "sign_trees", "trees": [[tree.output, tree.sign] for tree in evidence.trees]}
 
 
@@ -137,6 +149,8 @@ def _read_evidence(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
         return SpectralBound(_read(arrays, "spectral.", "row_weights"), _read(arrays, "spectral.", "activity"))
     if kind == "patterns":
         return PatternBounds(_read(arrays, "patterns.", "patterns"), _read_leaves("patterns.", arrays))
+    if kind == "cone_trees":
+        return ConeTrees(tuple(_read_cones(f"tree{i}.", tree, arrays) for i, tree in enumerate(head["trees"])))
     if kind != "sign_trees":
         raise CertificateError(f"Unknown kind of evidence {kind!r}.")
     trees = []
@@ -144,6 +158,25 @@ def _read_evidence(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
         splits, weights = _read(arrays, f"tree{i}.", "splits"), _read(arrays, f"tree{i}.", "row_weights")
         trees.append(SignTree(int(output), int(sign), splits, weights, _read_leaves(f"tree{i}.", arrays)))
     return SignTrees(tuple(trees))
+
+
+def _store_cones(prefix: str, tree: ConeTree, arrays: Arrays) -> dict[str, Any]:
+    for name in _CONE_FIELDS:
+        arrays[prefix + name] = getattr(tree, name)
+    if tree.leaves is not None:
+        arrays[prefix + "alphas"], arrays[prefix + "duals"] = tree.leaves.alphas, tree.leaves.duals
+    return {
+        "output": tree.output,
+        "sign": tree.sign,
+        "bound": tree.bound.hex(),
+        "leaves": tree.leaves is not None,
+    }
+
+
+def _read_cones(prefix: str, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> ConeTree:
+    leaves = ConeLeaves(_read(arrays, prefix, "alphas"), _read(arrays, prefix, "duals")) if head["leaves"] else None
+    fields = {name: _read(arrays, prefix, name) for name in _CONE_FIELDS}
+    return ConeTree(int(head["output"]), int(head["sign"]), float.fromhex(head["bound"]), leaves=leaves, **fields)
 
 
 def _store_leaves(prefix: str, leaves: LeafMultipliers, arrays: Arrays) -> None:

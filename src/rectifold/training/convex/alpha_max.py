@@ -103,7 +103,7 @@ def alpha_max_bound(
     fit_intercept: bool = True,
     output_penalty: str = "l2",
     sample_weight: ArrayLike | None = None,
-    max_work: int = 2_000_000,
+    max_work: int = 2_000_000_000,
 ) -> float:
     """Return a proven upper bound on the alpha at which the first neuron enters: above it the constant is optimal.
 
@@ -115,4 +115,4 @@ def alpha_max_bound(
         Effort of the search, in samples visited.
     """
     problem = ConvexReLUProblem(X, y, 1.0, loss, hidden_bias, fit_intercept, output_penalty, sample_weight)
-    return global_bound.alpha_max_bound(problem, max_nodes=max_work // len(problem.design))[0]
+    return global_bound.alpha_max_bound(problem, global_bound.ProofEffort(max_work=max_work))[0]

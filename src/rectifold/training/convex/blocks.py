@@ -121,10 +121,12 @@ class BlockProgram:
         out[:, cols, rows] = packed
         return out
 
-    def masked_columns(self, factors: Array, root: Array) -> Array:
-        """Return the stacked ``F_b Z_b' diag(root)``, shape (B d, n)."""
-        columns = np.matmul(factors, self.X.T)
-        columns *= (self.mask * root)[:, None, :]
+    def masked_columns(
+        self, factors: Array, root: Array, dtype: type[np.floating] = np.float64
+    ) -> NDArray[np.floating]:
+        """Return the stacked ``F_b Z_b' diag(root)`` in some precision, shape (B d, n)."""
+        columns = np.matmul(factors.astype(dtype, copy=False), self.X.T.astype(dtype, copy=False))
+        columns *= (self.mask * root).astype(dtype, copy=False)[:, None, :]
         return columns.reshape(-1, len(self.X))
 
     def design_columns(self, root: Array) -> Array:

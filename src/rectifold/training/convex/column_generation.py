@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.blocks import BlockProgram
 from rectifold.training.convex.descent import Neurons, descend, extended
 from rectifold.training.convex.face_newton import Face, newton_on_face
-from rectifold.training.convex.interior_point import InteriorPoint, solve_interior_point, starting_point
+from rectifold.training.convex.interior_point import solve_interior_point, starting_point
 from rectifold.training.convex.patterns import move_off_kinks
 from rectifold.training.convex.pricing import Priced, price, starting_directions
 
@@ -20,18 +20,22 @@ Array = NDArray[np.float64]
 
 _NEW_PER_ROUND = 30
 _NEGLIGIBLE = 1e-4
+_ACTIVE_SLACK = 0.02
 _MERGE_ANGLES = (0.05, 0.015, 0.004)
-_NEWTON_STEPS = 8
+_NEWTON_STEPS = 30
 _NEWTON_SIZE = 2000
 _NEAR = 3e-4
 _STALLED = 8
+_PROGRESS = 0.9
+_REACHED = 3.0
+_COARSEST, _ACCURACY = 1e-4, 0.03
 _FAR = 3e-3
 _DESCENT_STEPS = 100
 
 
 @dataclass
 class Incumbent:
-    """A network of signed neurons, ``f = sum_b s_b (X w_b)_+ + c``, with its dual variable and what pricing found.
+    """A network of signed neurons, ``f = sum_b s_b (X w_b)_+ + c``, with a dual point and what pricing found at it.
 
     Attributes
     ----------
@@ -39,14 +43,15 @@ class Incumbent:
     signs : ndarray, shape (B,)
     intercept : float
     theta : ndarray, shape (n,)
+        The network's own dual variable, or that of another network where its bound is higher.
     objective : float
         F of the network.
-    restricted_gap : float
-        Relative duality gap of the program on its own cells, as far as it was solved.
-    priced_gap : float
-        Relative gap to the dual point scaled by the largest value that pricing found: a search, not a proof.
+    complementarity : float
+        Relative duality gap of the program on the network's own cells, as far as it was solved.
+    bound : float
+        Value of theta scaled by the largest value that pricing found: a search, not a proof.
     starts : int
-        Ascents of the last pricing.
+        Ascents of that pricing.
     """
 
     w: Array
@@ -54,9 +59,27 @@ class Incumbent:
     intercept: float
     theta: Array
     objective: float
-    restricted_gap: float = np.nan
-    priced_gap: float = np.nan
+    complementarity: float = np.nan
+    bound: float = -np.inf
     starts: int = 0
+
+    @property
+    def priced_gap(self) -> float:
+        """Relative gap between the objective and the bound."""
+        return max(self.objective - self.bound, 0.0) / self.objective if self.objective > 0 else 0.0
+
+    @property
+    def restricted_gap(self) -> float:
+        """Relative gap of the program on the network's own cells, where the priced bound holds as well."""
+        return float(np.nanmin([self.complementarity, self.priced_gap]))
+
+    def improve(self, other: Incumbent) -> None:
+        """Take over the network of another incumbent, or its dual point, where that is better."""
+        if other.objective <= self.objective:
+            self.w, self.signs, self.intercept = other.w, other.signs, other.intercept
+            self.objective, self.complementarity = other.objective, other.complementarity
+        if other.bound > self.bound:
+            self.theta, self.bound, self.starts = other.theta, other.bound, other.starts
 
     def neurons(self) -> Neurons:
         """Return the balanced network."""
@@ -92,97 +115,127 @@ class ColumnGeneration:
     on_round: Callable[[Incumbent, int], None] = lambda incumbent, rounds: None
     rounds: int = field(default=0, init=False)
     iterations: int = field(default=0, init=False)
+    _entered: Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._entered = np.empty((0, self.problem.design.shape[1]))
 
     def run(self, start: Neurons, max_rounds: int) -> Incumbent:
         """Improve on the network ``start`` until pricing finds no neuron that enters.
 
-        A round solves the convex program on the cells of the current neurons and of those that pricing or a flip of
-        violated kinks proposes, then prices. Within `_NEAR` of the optimum collinear neurons are merged and the
-        network is brought to a stationary point by `newton_on_face`, which keeps the number of cells small.
+        A round solves the convex program on the cells in use and on those that pricing proposes, no further than the
+        gap asks for: dual points near the central path price far better than the extreme ones, which swing from round
+        to round. The lowest network and the highest bound may come from different rounds. Within `_NEAR` of the
+        optimum collinear neurons are merged and the network is brought to a stationary point by `newton_on_face`,
+        whose dual point is exact.
         """
         best = self._incumbent(*signed(start), float(start.intercept[0]))
         priced = self._price(best, self.n_starts)
-        candidates, stalled = best, 0
-        while not self._finished(best, priced, max_rounds, stalled):
-            w, signs = self._cells(self._descended(candidates, priced), priced)
-            accuracy = min(1e-4, 0.01 * best.priced_gap) if stalled == 0 else 0.0
-            current = self._solve(w, signs, accuracy, near=best.priced_gap <= _NEAR or stalled > 0)
+        cells, stalled = (best.w, best.signs), 0
+        while True:
+            stopped = self.should_stop()
+            last = stopped or self.rounds >= max_rounds or stalled >= _STALLED
+            if (last or best.priced_gap <= self.tol) and not stopped:  # the highest of many bounds may be an oversight
+                priced = self._price(best, 4 * self.n_starts)
+            if last or best.priced_gap <= self.tol or (len(priced.values) == 0 and len(best.w) == 0):
+                break
+            before = replace(best)
             self.rounds += 1
-            if current is None:
+            accuracy = self._accuracy(best)
+            solved = self._solve(*self._cells(*self._descended(cells, best, priced), priced), accuracy)
+            if solved is None:
                 stalled += 1
                 continue
-            priced = self._price(current, self.n_starts * (1 + min(stalled, 3)))
-            if _gap(current) <= self.tol:
-                priced = self._price(current, 4 * self.n_starts)
-            gain = best.objective - current.objective
-            stalled = 0 if gain > self.tol * best.objective else stalled + 1
-            if current.objective <= best.objective:
-                best = current
-            elif _gap(current) <= self.tol:
-                best.priced_gap, best.restricted_gap = current.priced_gap, current.restricted_gap
-                best.starts = current.starts
-            candidates = current if gain > -1e-3 * best.objective else best
+            raw, cells = solved
+            n_starts = self.n_starts * (1 + min(stalled, 3))
+            priced = self._improve(best, raw, n_starts, near=before.priced_gap <= _NEAR or stalled > 0)
+            if raw.complementarity > _REACHED * accuracy:  # thin cells that crowd each other kept it from there
+                cells = (best.w, best.signs)
+            gain = before.objective - best.objective
+            progress = gain > self.tol * best.objective or best.priced_gap < _PROGRESS * before.priced_gap
+            stalled = 0 if progress else stalled + 1
             self.on_round(best, self.rounds)
-        return best if best.restricted_gap <= self.tol or self.should_stop() else self._settled(best)
+        return best if self.should_stop() else self._simplified(best)
 
-    def _settled(self, best: Incumbent) -> Incumbent:
-        """Solve once more on the cells of the incumbent alone, to the full tolerance."""
-        nothing = Priced(best.w[:0], np.empty((0, 1)), np.empty(0), 0)
-        current = self._solve(*self._cells(best, nothing), 0.0, near=True)
-        if current is None or current.objective > best.objective:
+    def _accuracy(self, best: Incumbent) -> float:
+        return max(min(_COARSEST, _ACCURACY * best.priced_gap), 0.1 * self.tol, 1e-9)
+
+    def _improve(self, best: Incumbent, raw: Incumbent, n_starts: int, *, near: bool) -> Priced:
+        """Price the end of a round and take over into the incumbent what is better than there."""
+        current = self._merged(raw)
+        if near and current.w.size <= _NEWTON_SIZE:
+            current, before = self._stationary(current), best.priced_gap
+            priced = self._price(current, n_starts) if self._may_raise(best, current) else None
+            best.improve(current)
+            if priced is not None and best.priced_gap < _PROGRESS * before:
+                return priced
+        priced = self._price(raw, n_starts)
+        best.improve(current)
+        best.improve(raw)
+        return priced
+
+    def _simplified(self, best: Incumbent) -> Incumbent:
+        """Settle on the cells of the incumbent where it is not optimal there, and merge what Newton's method allows."""
+        if best.restricted_gap > self.tol:
+            solved = self._solve(*self._cells(best.w, best.signs, None), max(0.1 * self.tol, 1e-9))
+            if solved is not None:
+                best.improve(self._merged(solved[0]))
+        if best.w.size > _NEWTON_SIZE:
             return best
-        self._price(current, self.n_starts)
-        return current
+        limit = best.objective * (1 + 0.1 * self.tol)
+        for angle in _MERGE_ANGLES:
+            merged = self._stationary(self._incumbent(*merge_collinear(best.w, best.signs, angle), best.intercept))
+            if len(merged.w) < len(best.w) and merged.objective <= limit:
+                merged.complementarity = best.complementarity
+                best.objective = merged.objective
+                best.improve(merged)
+                break
+        return best
 
-    def _finished(self, best: Incumbent, priced: Priced, max_rounds: int, stalled: int) -> bool:
-        done = _gap(best) <= self.tol or (len(priced.values) == 0 and len(best.w) == 0)
-        return done or self.rounds >= max_rounds or stalled >= _STALLED or self.should_stop()
-
-    def _descended(self, incumbent: Incumbent, priced: Priced) -> Incumbent:
+    def _descended(self, cells: tuple[Array, Array], best: Incumbent, priced: Priced) -> tuple[Array, Array]:
         """Far from the optimum, let L-BFGS move the neurons towards their cells first: it is cheap beside a round."""
-        if not incumbent.priced_gap > _FAR or len(incumbent.w) == 0:
-            return incumbent
-        neurons = extended(self.problem, incumbent.neurons(), priced, _NEW_PER_ROUND)
+        if not best.priced_gap > _FAR or len(best.w) == 0:
+            return cells
+        neurons = extended(self.problem, best.neurons(), priced, _NEW_PER_ROUND)
         moved = descend(self.problem, neurons, max_iter=_DESCENT_STEPS, should_stop=self.should_stop)
         candidate = self._incumbent(*signed(moved), float(moved.intercept[0]))
-        candidate.priced_gap = incumbent.priced_gap
-        return candidate if candidate.objective < incumbent.objective else incumbent
+        if candidate.objective >= best.objective:
+            return cells
+        best.improve(candidate)
+        return np.vstack([candidate.w, cells[0]]), np.concatenate([candidate.signs, cells[1]])
 
     # -- one round ----------------------------------------------------------------------------------------------
 
-    def _cells(self, incumbent: Incumbent, priced: Priced) -> tuple[Array, Array]:
-        """Return interior points and signs of the cells of the neurons and of the directions that price out."""
+    def _cells(self, w: Array, signs: Array, priced: Priced | None) -> tuple[Array, Array]:
+        """Return interior points and signs of the cells of the points w and of the directions that price out."""
+        if priced is None:
+            priced = Priced(w[:0], np.empty((0, 1)), np.empty(0), 0)
         entering = priced.values > self.problem.alpha * (1 + 1e-7)
         new = priced.directions[entering][:_NEW_PER_ROUND]
         new_signs = np.sign(priced.outputs[entering, 0][:_NEW_PER_ROUND])
-        w = np.vstack([incumbent.w, new])
-        signs = np.concatenate([incumbent.signs, new_signs])
-        w, kept = move_off_kinks(self.problem.design, w)
-        signs = signs[kept]
+        w, kept = move_off_kinks(self.problem.design, np.vstack([w, new]))
+        signs = np.concatenate([signs, new_signs])[kept]
         patterns = w @ self.problem.design.T > 0
         _, first = np.unique(np.column_stack([patterns, signs > 0]), axis=0, return_index=True)
         first = first[patterns[first].any(axis=1)]
         return w[first], signs[first]
 
-    def _solve(self, w: Array, signs: Array, accuracy: float, *, near: bool) -> Incumbent | None:
+    def _solve(self, w: Array, signs: Array, accuracy: float) -> tuple[Incumbent, tuple[Array, Array]] | None:
+        """Return the optimum on the cells of w, and points and signs of the cells that it is worth to keep."""
         if len(w) == 0:
             return None
         program = BlockProgram(self.problem, w @ self.problem.design.T > 0, signs)
-        gap_tol = max(0.1 * self.tol, accuracy, 1e-9)
-        point, kept, iterations = solve_interior_point(
-            program, starting_point(program, w), gap_tol=gap_tol, should_stop=self.should_stop
-        )
+        start = starting_point(program, w)
+        point, kept, iterations = solve_interior_point(program, start, gap_tol=accuracy, should_stop=self.should_stop)
         self.iterations += iterations
-        merged = self._merged(self._from_point(program.subset(kept), point))
-        return self._stationary(merged) if near and merged.w.size <= _NEWTON_SIZE else merged
-
-    def _from_point(self, program: BlockProgram, point: InteriorPoint) -> Incumbent:
-        norms = np.linalg.norm(point.w, axis=1)
-        kept = norms > _NEGLIGIBLE * norms.max()
-        incumbent = self._incumbent(point.w[kept], program.signs[kept], point.intercept)
-        complementarity = float((point.complementarity(program.alpha) * (2 + point.slack.shape[1])).sum())
-        incumbent.restricted_gap = complementarity / incumbent.objective
-        return incumbent
+        norms, products = np.linalg.norm(point.w, axis=1), point.complementarity(self.problem.alpha)
+        alive = norms > _NEGLIGIBLE * norms.max()
+        raw = self._incumbent(point.w[alive], signs[kept][alive], point.intercept)
+        raw.complementarity = float(products.sum()) * (2 + point.slack.shape[1]) / raw.objective
+        program = program.subset(kept)  # theta feels the blocks that the network leaves out
+        raw.theta, _ = program.smoothed(program.fit(point.w, point.intercept), float(products.mean()))
+        alive |= np.linalg.norm(point.q, axis=1) > (1 - _ACTIVE_SLACK) * self.problem.alpha
+        return raw, (point.w[alive], signs[kept][alive])
 
     def _merged(self, raw: Incumbent) -> Incumbent:
         """Merge nearly collinear neurons as far as that does not cost more than the tolerance."""
@@ -190,7 +243,7 @@ class ColumnGeneration:
             w, signs = merge_collinear(raw.w, raw.signs, angle)
             merged = self._incumbent(w, signs, raw.intercept)
             if merged.objective <= raw.objective * (1 + 0.1 * self.tol):
-                merged.restricted_gap = raw.restricted_gap
+                merged.complementarity = raw.complementarity
                 return merged
         return raw
 
@@ -200,7 +253,7 @@ class ColumnGeneration:
         face = Face(program, incumbent.w, incumbent.intercept, np.zeros_like(program.patterns))
         face, _ = newton_on_face(face, crossing=True, max_iter=_NEWTON_STEPS, should_stop=self.should_stop)
         moved = self._incumbent(face.w, face.program.signs, face.intercept)
-        moved.restricted_gap = incumbent.restricted_gap
+        moved.complementarity = incumbent.complementarity
         return moved if moved.objective < incumbent.objective else incumbent
 
     def _incumbent(self, w: Array, signs: Array, intercept: float) -> Incumbent:
@@ -213,30 +266,42 @@ class ColumnGeneration:
 
     # -- pricing ------------------------------------------------------------------------------------------------
 
+    def _theta(self, incumbent: Incumbent) -> Array:
+        problem, theta = self.problem, incumbent.theta[:, None]
+        return problem.loss.to_domain(theta, problem.targets, problem.weights) if problem.fit_intercept else theta
+
+    def _may_raise(self, best: Incumbent, other: Incumbent) -> bool:
+        """Return whether the directions that entered last leave room for a higher bound."""
+        theta, hidden = self._theta(other), np.maximum(self._entered @ self.problem.design.T, 0.0)
+        return scaled_bound(self.problem, theta, float(np.abs(hidden @ theta).max(initial=0.0))) > best.bound
+
     def _price(self, incumbent: Incumbent, n_starts: int) -> Priced:
-        problem = self.problem
-        theta = incumbent.theta[:, None]
-        if problem.fit_intercept:
-            theta = problem.loss.to_domain(theta, problem.targets, problem.weights)
+        problem, theta = self.problem, self._theta(incumbent)
         own = incumbent.w / np.maximum(np.linalg.norm(incumbent.w, axis=1, keepdims=True), 1e-300)
-        priced = price(problem, theta, np.vstack([own, starting_directions(problem, n_starts, self.rng)]))
-        incumbent.priced_gap = scaled_gap(problem, incumbent.objective, theta, priced.largest)
+        starts = starting_directions(problem, n_starts, self.rng)
+        priced = price(problem, theta, np.vstack([own, self._entered, starts]))
+        self._entered = np.vstack([priced.directions[priced.values > problem.alpha], self._entered])[: len(starts) // 2]
+        incumbent.bound = scaled_bound(problem, theta, priced.largest)
         incumbent.starts = priced.starts
         return priced
 
 
 def _gap(incumbent: Incumbent) -> float:
-    return float(np.nanmax([incumbent.restricted_gap, incumbent.priced_gap]))
+    return max(incumbent.restricted_gap, incumbent.priced_gap)
+
+
+def scaled_bound(problem: ConvexReLUProblem, theta: Array, largest: float) -> float:
+    """Return the value of the best dual point on the ray of theta, were ``largest`` the maximum of pricing."""
+    t_max = problem.alpha / max(largest, 1e-300)
+    t = problem.loss.best_scale(theta, problem.targets, problem.weights, min(t_max, 1e6))
+    return float(problem.loss.dual_value(t * theta, problem.targets, problem.weights))
 
 
 def scaled_gap(problem: ConvexReLUProblem, objective: float, theta: Array, largest: float) -> float:
-    """Return the relative gap to the best dual point on the ray of theta, were ``largest`` the maximum of pricing."""
+    """Return the relative gap between an objective and `scaled_bound`."""
     if objective <= 0:
         return 0.0
-    t_max = problem.alpha / max(largest, 1e-300)
-    t = problem.loss.best_scale(theta, problem.targets, problem.weights, min(t_max, 1e6))
-    bound = problem.loss.dual_value(t * theta, problem.targets, problem.weights)
-    return float(max(objective - bound, 0.0) / objective)
+    return float(max(objective - scaled_bound(problem, theta, largest), 0.0) / objective)
 
 
 def signed(neurons: Neurons) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, qr
 from scipy.linalg.blas import dsyrk
 
 from rectifold.training.convex.blocks import BlockProgram
@@ -18,6 +18,7 @@ Bits = NDArray[np.bool_]
 _RANK_TOL = 1e-10
 _DECREMENT_TOL = 1e-14
 _NEGLIGIBLE = 1e-9
+_SAME_BREAK = 1e-12
 
 
 @dataclass
@@ -183,9 +184,10 @@ def _null_basis(X: Array, rows: NDArray[np.intp]) -> Array:
     if len(tight) == 0:
         return np.eye(X.shape[1])
     tight = tight / np.maximum(np.linalg.norm(tight, axis=1, keepdims=True), 1e-300)
-    _, s, vt = np.linalg.svd(tight, full_matrices=True)
-    rank = int((s > _RANK_TOL * max(s[0], 1e-300)).sum())
-    return np.asarray(vt[rank:].T)
+    q, r, _ = qr(tight.T, pivoting=True, check_finite=False)
+    diagonal = np.abs(np.diagonal(r))
+    rank = int((diagonal > _RANK_TOL * max(diagonal[0], 1e-300)).sum())
+    return np.ascontiguousarray(q[:, rank:])
 
 
 def _cone_line(face: Face, dw: Array, dc: float) -> Face | None:
@@ -255,12 +257,17 @@ class _Line:
         self.u0[face.tight] = 0.0
         self.u1[face.tight] = 0.0
         self.signs = face.program.signs[:, None]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            breaks = -self.u0 / self.u1
+        self.breaks = np.where(breaks > 0, breaks, np.inf)
+        self.on_first = (self.u0 > 0) | ((self.u0 == 0) & (self.u1 > 0))
 
-    def slope(self, t: float) -> float:
-        """Return the derivative just after t."""
+    def slope(self, t: float, *, after: bool = True) -> float:
+        """Return the derivative just after, or just before, t; which rows are on follows from the breakpoints alone."""
         program = self.face.program
+        passed = self.breaks <= t if after else self.breaks < t
+        on = self.on_first ^ passed
         u = self.u0 + t * self.u1
-        on = (u > 0) | ((u == 0) & (self.u1 > 0))
         fit = (self.signs * np.where(on, u, 0.0)).sum(axis=0) + self.face.intercept + t * self.dc
         change = (self.signs * np.where(on, self.u1, 0.0)).sum(axis=0) + self.dc
         w = self.face.w + t * self.dw
@@ -268,22 +275,32 @@ class _Line:
         return float(-program.theta(fit) @ change + program.alpha * (np.einsum("bd,bd->b", w, self.dw) / norms).sum())
 
     def search(self) -> tuple[float, Bits]:
-        """Return the step at which the slope changes sign and the rows whose kink it sits on."""
+        """Return the step at which the slope changes sign and the rows whose kink it sits on.
+
+        The breakpoints are searched before the smooth pieces between them, so that a kink however close to the start
+        is met exactly.
+        """
         none = np.zeros_like(self.face.tight)
         if self.slope(0.0) >= 0:
             return 0.0, none
-        lo, hi = 0.0, 1.0
-        if self.slope(1.0) <= 0:
-            return 1.0, none
+        breaks = np.unique(self.breaks[self.breaks < 1.0])
+        lo, hi = 0, len(breaks)
+        while lo < hi:
+            mid = (lo + hi) // 2
+            lo, hi = (mid + 1, hi) if self.slope(breaks[mid]) < 0 else (lo, mid)
+        end = float(breaks[lo]) if lo < len(breaks) else 1.0
+        if self.slope(end, after=False) <= 0:
+            return end, np.abs(self.breaks - end) <= _SAME_BREAK * end if lo < len(breaks) else none
+        return self._root(float(breaks[lo - 1]) if lo else 0.0, end), none
+
+    def _root(self, lo: float, hi: float) -> float:
+        """Return where the slope vanishes between two breakpoints."""
         for _ in range(60):
             mid = 0.5 * (lo + hi)
             if mid in (lo, hi) or hi - lo <= 1e-15 * hi:
                 break
             lo, hi = (mid, hi) if self.slope(mid) < 0 else (lo, mid)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            breaks = np.where(self.u1 != 0, -self.u0 / self.u1, np.inf)
-        rows = np.abs(breaks - hi) <= 1e-12 * hi
-        return hi, rows
+        return hi
 
 
 def _with_patterns(program: BlockProgram, w: Array, tight: Bits) -> BlockProgram:

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from rectifold.core.arrays import as_points
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import ReadOnlyArrays
-from rectifold.training.convex.blocks import BlockProgram
-from rectifold.training.convex.face_newton import Face, FaceSystem
+from rectifold.training.convex.group_lasso import solve_group_lasso
 from rectifold.training.convex.patterns import PatternSet
 
 Array = NDArray[np.float64]
@@ -71,30 +70,32 @@ def solve_gated(
     max_iter: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> GatedSolution:
-    """Minimise ``L(sum_i D_i X W_i + c) + alpha sum_i ||W_i||`` by FISTA with restarts.
+    """Minimise ``L(sum_i D_i X W_i + c) + alpha sum_i ||W_i||``.
 
     The norm is the Euclidean one for one output, the nuclear norm for several under the l2 penalty (several neurons
-    may share a gate) and the sum over outputs under l1. One output is finished by Newton steps on the active gates.
+    may share a gate) and the sum over outputs under l1. One output, and outputs that are independent problems, go to
+    `solve_group_lasso`; joint ones are solved by FISTA with restarts.
 
     Parameters
     ----------
     tol : float
         Relative duality gap.
     max_iter : int
-        Each costs ``4 n P d K`` operations.
+        Each costs ``4 n P d K`` operations, or is a round of `solve_group_lasso`.
 
     References
     ----------
     Mishkin, Sahiner and Pilanci (2022); Beck and Teboulle (2009); O'Donoghue and Candes (2015) for the restarts.
     """
-    state = _Gated(problem, patterns.patterns.astype(np.float64))
+    if problem.n_outputs == 1 or (problem.output_penalty == "l1" and problem.loss.separable):
+        return _by_output(problem, patterns, tol, max_iter, should_stop)
+    state = _Joint(problem, patterns.patterns.astype(np.float64))
     W = np.zeros((len(patterns), problem.design.shape[1], problem.n_outputs))
     c = problem.null_intercept.copy()
     ahead, ahead_c, momentum, step = W, c, 1.0, 1.0 / state.lipschitz()
     best, bound = np.inf, -np.inf
     for iteration in range(max_iter):
         if iteration % _CHECK_EVERY == 0:
-            W, c = state.refined(W, c)
             best, bound = state.objective(W, c), max(bound, state.bound(W, c))
             if best - bound <= tol * best or should_stop():
                 break
@@ -108,10 +109,37 @@ def solve_gated(
         ahead, ahead_c = new + weight * (new - W), new_c + weight * (new_c - c)
         W, c, momentum = new, new_c, following
     best = state.objective(W, c)
-    return GatedSolution(state.model(patterns, W, c), best, bound, iteration)
+    return GatedSolution(_model(problem, patterns, W, c), best, bound, iteration)
 
 
-class _Gated:
+def _by_output(
+    problem: ConvexReLUProblem,
+    patterns: PatternSet,
+    tol: float,
+    max_rounds: int,
+    should_stop: Callable[[], bool],
+) -> GatedSolution:
+    singles = [problem.output(k) if problem.n_outputs > 1 else problem for k in range(problem.n_outputs)]
+    parts = [
+        solve_group_lasso(single, patterns.patterns, tol=tol, max_rounds=max_rounds, should_stop=should_stop)
+        for single in singles
+    ]
+    W = np.stack([part.w for part in parts], axis=2)
+    model = _model(problem, patterns, W, np.array([part.intercept for part in parts]))
+    objective, bound = sum(part.objective for part in parts), sum(part.bound for part in parts)
+    return GatedSolution(model, objective, bound, sum(part.rounds for part in parts))
+
+
+def _model(problem: ConvexReLUProblem, patterns: PatternSet, W: Array, c: Array) -> GatedModel:
+    p, scale = problem.n_features, problem.bias_column
+    gate_biases = patterns.points[:, p] * scale if scale else np.zeros(len(patterns))
+    biases = W[:, p, :] * scale if scale else np.zeros((len(patterns), problem.n_outputs))
+    return GatedModel(patterns.points[:, :p], gate_biases, W[:, :p, :], biases, c)
+
+
+class _Joint:
+    """The program of several outputs that share gates."""
+
     def __init__(self, problem: ConvexReLUProblem, masks: Array) -> None:
         self.problem, self.masks, self.X = problem, masks, problem.design
         self.nuclear = problem.output_penalty == "l2" and problem.n_outputs > 1
@@ -163,32 +191,3 @@ class _Gated:
         largest = max(float(norms.max(initial=0.0)), 1e-300)
         t = loss.best_scale(theta, problem.targets, problem.weights, min(problem.alpha / largest, 1e6))
         return loss.dual_value(t * theta, problem.targets, problem.weights)
-
-    def refined(self, W: Array, c: Array) -> tuple[Array, Array]:
-        """Return the point after Newton steps on the active gates if that is lower; one output only."""
-        norms = np.linalg.norm(W, axis=(1, 2))
-        active = np.flatnonzero(norms > 1e-9 * norms.max(initial=0.0))
-        if self.problem.n_outputs > 1 or len(active) == 0:
-            return W, c
-        program = BlockProgram(self.problem, self.masks[active] > 0, np.ones(len(active)))
-        w, intercept = W[active, :, 0], float(c[0])
-        none = np.zeros((len(active), len(self.X)), dtype=bool)
-        for _ in range(5):
-            value = program.objective(w, intercept)
-            dw, dc, decrement = FaceSystem(Face(program, w, intercept, none)).direction()
-            t = 1.0
-            while t > 1e-3 and program.objective(w + t * dw, intercept + t * dc) > value:
-                t *= 0.5
-            if t <= 1e-3 or decrement <= 1e-16 * value:
-                break
-            w, intercept = w + t * dw, intercept + t * dc
-        out = W.copy()
-        out[active, :, 0] = w
-        moved = np.array([intercept])
-        return (out, moved) if self.objective(out, moved) < self.objective(W, c) else (W, c)
-
-    def model(self, patterns: PatternSet, W: Array, c: Array) -> GatedModel:
-        p, scale = self.problem.n_features, self.problem.bias_column
-        gate_biases = patterns.points[:, p] * scale if scale else np.zeros(len(patterns))
-        biases = W[:, p, :] * scale if scale else np.zeros((len(patterns), self.problem.n_outputs))
-        return GatedModel(patterns.points[:, :p], gate_biases, W[:, :p, :], biases, c)

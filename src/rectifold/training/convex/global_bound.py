@@ -2,48 +2,38 @@
 
 For any theta in the dual's domain and any upper bound ``sbar`` of what a neuron of unit penalty can gain at theta,
 ``D(t theta)`` with ``t <= alpha / sbar`` is a lower bound of F. This module rounds theta so that it is feasible
-exactly, bounds pricing by one eigenvalue per output and sign, and by sign trees where the data are small enough.
+exactly, and bounds pricing by one eigenvalue per output and sign, or by trees of cones as far as a budget goes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold._engine.executor import TaskPool
 from rectifold.core.certificate import Evidence, TrainingCertificate
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import UNIT_ROUNDOFF, DyadicArray, gamma
+from rectifold.training.convex.cone_sides import MAX_DIMENSION, attained_gains
 from rectifold.training.convex.dual_rounding import round_dual
-from rectifold.training.convex.pricing_bounds import (
-    TreeBound,
-    cover_count,
-    never,
-    pattern_bounds,
-    sign_tree_bound,
-    spectral_bound,
-)
-from rectifold.training.convex.pricing_rows import PricingRows
+from rectifold.training.convex.pricing_bounds import pattern_bounds, spectral_bound
+from rectifold.training.convex.pricing_proof import LEAST_RHO, PricingProof, ProofProgress
+from rectifold.training.convex.pricing_rows import PricingRows, pricing_rows
 
-__all__ = [
-    "BoundInfo",
-    "TreeBound",
-    "alpha_max_bound",
-    "cover_count",
-    "lower_bound",
-    "pattern_bounds",
-    "restricted_bound",
-    "sign_tree_bound",
-    "spectral_bound",
-]
+__all__ = ["BoundInfo", "ProofEffort", "alpha_max_bound", "lower_bound", "restricted_bound", "with_network"]
 
 Array = NDArray[np.float64]
 
-_CELLS_PER_NODE = 100
-"""Sign trees are tried where the arrangement has at most this many cells per node of the budget."""
+_TREE_BIAS_RATIO = 30.0
+"""Column of a free hidden bias in the trees, over the largest input: costs 0.06 %."""
+_TREE_ROUNDING = 1e-8
+"""What `verify` may add to the bound of a tree for rounding, relative; its own figure is below 1e-9."""
+_MAX_SIZE = 2e7
+"""Entries of the design up to which trees are tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,26 +49,53 @@ class BoundInfo:
     scale : float
         The factor t of the dual point.
     violator : ndarray, shape (d,), or None
-        A unit direction of one output that gains more than alpha at theta: the network is not optimal.
-    n_nodes : int
-        Tree nodes evaluated; 0 if none was tried.
+        A unit direction, in design coordinates, that gains more than alpha at theta: the network is not optimal.
+    attained : float
+        The largest gain of a direction that the trees met, over its level; 0 if none was.
+    work, n_nodes : int
+        Samples and tree nodes visited; 0 if no tree was tried.
     """
 
     spectral_bound: float
     pricing_bound: float
     scale: float
-    violator: Array | None
-    n_nodes: int
+    violator: Array | None = None
+    attained: float = 0.0
+    work: int = 0
+    n_nodes: int = 0
+
+
+@dataclass(frozen=True)
+class ProofEffort:
+    """What a proof may cost, and where it runs.
+
+    Attributes
+    ----------
+    gap_tol : float
+        Relative gap to aim at.
+    max_work : int
+        Samples that the trees may visit; 0: no trees.
+    floor : float
+        A gain over alpha that is known to be attained: no proof below it is tried.
+    keep_leaves : bool
+        Keep every leaf's multipliers in the certificate.
+    pool : TaskPool or None
+    should_stop : callable
+    on_progress : callable
+        Told how the proof stands, and the lower bound on F that it gives so far.
+    """
+
+    gap_tol: float = 1e-2
+    max_work: int = 0
+    floor: float = 0.0
+    keep_leaves: bool = False
+    pool: TaskPool | None = None
+    should_stop: Callable[[], bool] = lambda: False
+    on_progress: Callable[[ProofProgress, float], None] = lambda progress, bound: None
 
 
 def lower_bound(
-    problem: ConvexReLUProblem,
-    network: ReLUNetwork,
-    theta: Array | None = None,
-    *,
-    max_nodes: int = 2000,
-    gap_tol: float = 1e-2,
-    should_stop: Callable[[], bool] = never,
+    problem: ConvexReLUProblem, network: ReLUNetwork, theta: Array | None = None, effort: ProofEffort | None = None
 ) -> tuple[float, TrainingCertificate, BoundInfo]:
     """Prove a lower bound on F over all widths and weights, with its certificate.
 
@@ -89,12 +106,8 @@ def lower_bound(
         The solution that the bound is for.
     theta : ndarray, shape (n, K), optional
         Dual vector, ``-dL/df`` at the network's fit if left out.
-    max_nodes : int
-        Effort of the sign trees; they are skipped where the data are too large for it.
-    gap_tol : float
-        Relative gap to aim at: the trees are grown until the bound on pricing is about that close to alpha.
-    should_stop : callable
-        Asks the trees to end with what they have.
+    effort : ProofEffort, optional
+        Left out: the cheap bound only.
 
     Returns
     -------
@@ -103,22 +116,23 @@ def lower_bound(
     certificate : TrainingCertificate
     info : BoundInfo
     """
+    effort = ProofEffort() if effort is None else effort
     dual = round_dual(problem, problem.theta(problem.fit(network)) if theta is None else theta)
-    pricing, evidence, rows, info = _bound_pricing(problem, dual, problem.alpha, max_nodes, gap_tol, should_stop)
-    limit = problem.alpha / pricing * (1.0 - 1e-12) if pricing > 0 else 1.0
-    values = dual.to_float()
-    scale = problem.loss.best_scale(values, problem.targets, problem.weights, limit)
+    values, objective = dual.to_float(), problem.objective(network)
+
+    def value_at(pricing: float) -> float:
+        return min(_dual_value_lower(problem, _scale(problem, values, pricing) * values), objective)
+
+    levels = np.full(problem.n_outputs, problem.alpha)
+    pricing, evidence, rows, info = _bound_pricing(problem, dual, levels, value_at, objective, effort)
+    scale = _scale(problem, values, pricing)
     certificate = _certificate(problem, network, dual, scale, evidence, rows)
-    info = BoundInfo(info.spectral_bound, pricing, scale, info.violator, info.n_nodes)
+    info = BoundInfo(info.spectral_bound, pricing, scale, info.violator, info.attained, info.work, info.n_nodes)
     return certificate.lower_bound, certificate, info
 
 
 def alpha_max_bound(
-    problem: ConvexReLUProblem,
-    *,
-    max_nodes: int = 2000,
-    gap_tol: float = 1e-2,
-    should_stop: Callable[[], bool] = never,
+    problem: ConvexReLUProblem, effort: ProofEffort | None = None
 ) -> tuple[float, TrainingCertificate]:
     """Return a proven upper bound on the smallest alpha at which the constant is optimal.
 
@@ -129,8 +143,9 @@ def alpha_max_bound(
     certificate : TrainingCertificate
         Of the constant network for ``problem.with_alpha(bound)``.
     """
+    effort = ProofEffort() if effort is None else effort
     dual = round_dual(problem, problem.null_theta)
-    pricing, evidence, rows, _ = _bound_pricing(problem, dual, None, max_nodes, gap_tol, should_stop)
+    pricing, evidence, rows, _ = _bound_pricing(problem, dual, np.zeros(problem.n_outputs), None, 0.0, effort)
     bound = max(pricing * (1.0 + 1e-12), 1e-300)
     at_bound = problem.with_alpha(bound)
     d, k = problem.design.shape[1], problem.n_outputs
@@ -150,40 +165,86 @@ def restricted_bound(
     """
     dual = round_dual(problem, problem.theta(problem.fit(network)) if theta is None else theta)
     pricing, evidence, rows = pattern_bounds(problem, dual, patterns)
-    limit = problem.alpha / pricing * (1.0 - 1e-12) if pricing > 0 else 1.0
-    scale = problem.loss.best_scale(dual.to_float(), problem.targets, problem.weights, limit)
+    scale = _scale(problem, dual.to_float(), pricing)
     certificate = _certificate(problem, network, dual, scale, evidence, rows)
     return certificate.lower_bound, certificate
+
+
+def _scale(problem: ConvexReLUProblem, values: Array, pricing: float) -> float:
+    """Return the best factor t of the dual point that the bound on pricing allows."""
+    limit = problem.alpha / pricing * (1.0 - 1e-12) if pricing > 0 else 1.0
+    return float(problem.loss.best_scale(values, problem.targets, problem.weights, limit))
 
 
 def _bound_pricing(
     problem: ConvexReLUProblem,
     dual: DyadicArray,
-    alpha: float | None,
-    max_nodes: int,
-    gap_tol: float,
-    should_stop: Callable[[], bool],
+    levels: Array,
+    value_at: Callable[[float], float] | None,
+    objective: float,
+    effort: ProofEffort,
 ) -> tuple[float, Evidence, PricingRows, BoundInfo]:
-    """Bound pricing by eigenvalues, and by trees where they are affordable; alpha None: as low as the budget allows."""
+    """Bound pricing by eigenvalues, and by trees where that is not enough.
+
+    ``value_at`` turns a bound on pricing into one on F; without it the trees aim at a bound within gap_tol of the gains
+    that are attained.
+    """
+    wanted = (1.0 - effort.gap_tol) * objective
     spectral, evidence, rows = spectral_bound(problem, dual)
-    info = BoundInfo(spectral, spectral, 1.0, None, 0)
-    tau = 0.0 if alpha is None else alpha * (1.0 + 0.5 * gap_tol)
-    if spectral <= tau or not _trees_pay(problem, max_nodes):
+    info = BoundInfo(spectral, spectral, 1.0)
+    enough = value_at is not None and value_at(spectral) >= wanted
+    d = problem.design.shape[1]
+    if enough or effort.max_work < 1 or d > MAX_DIMENSION or problem.design.size > _MAX_SIZE or spectral <= 0.0:
         return spectral, evidence, rows, info
-    trees = sign_tree_bound(problem, dual, tau, max_nodes=max_nodes, should_stop=should_stop, tightness=0.5 * gap_tol)
-    limit = np.inf if alpha is None else alpha * (1.0 + 1e-9) * trees.rows.factor
-    violator = None if trees.attained <= limit else trees.violator
-    if trees.bound >= spectral:
-        return spectral, evidence, rows, BoundInfo(spectral, spectral, 1.0, violator, trees.n_nodes)
-    return trees.bound, trees.evidence, trees.rows, BoundInfo(spectral, trees.bound, 1.0, violator, trees.n_nodes)
+    tree_rows, values = pricing_rows(problem, _TREE_BIAS_RATIO), dual.to_float()
+    if value_at is None or _is_joint(problem):
+        levels = np.maximum(attained_gains(tree_rows.X, values), 1e-6 * spectral)
+    base = tree_rows.combine(levels, problem) * (1.0 + _TREE_ROUNDING)
+
+    def tell(progress: ProofProgress) -> None:
+        bound = min(progress.proven * base, spectral)
+        effort.on_progress(progress, -np.inf if value_at is None else value_at(bound))
+
+    if value_at is None:
+        goal = 1.0 + effort.gap_tol
+    else:
+        goal = _goal(lambda rho: value_at(rho * base) >= wanted)
+    proof = PricingProof(tree_rows.X, values, levels, effort.pool, effort.keep_leaves)
+    proven = proof.run(
+        goal,
+        effort.max_work,
+        ceiling=spectral / base,
+        floor=effort.floor,
+        should_stop=effort.should_stop,
+        on_progress=tell,
+    )
+    violator = None if proven.violator is None else tree_rows.in_design(proven.violator, problem)
+    info = BoundInfo(spectral, spectral, 1.0, violator, proven.attained, proven.work, proven.n_nodes)
+    if proven.trees is None or proven.rho * base >= spectral:
+        return spectral, evidence, rows, info
+    return proven.rho * base, proven.trees, tree_rows, info
 
 
-def _trees_pay(problem: ConvexReLUProblem, max_nodes: int) -> bool:
-    n, d = problem.design.shape
-    if max_nodes < 4 * problem.n_outputs or (d > 64 and n > 64):
-        return False
-    rank = d if n > d and d <= 2 else int(np.linalg.matrix_rank(problem.design))
-    return cover_count(n, rank) <= _CELLS_PER_NODE * max_nodes
+def _goal(enough: Callable[[float], bool]) -> float:
+    """Return the largest rho that is enough, or the least there is."""
+    low, high = LEAST_RHO, 64.0
+    for _ in range(40):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if enough(middle) else (low, middle)
+    return low / (1.0 + 1e-6)
+
+
+def _is_joint(problem: ConvexReLUProblem) -> bool:
+    return problem.output_penalty == "l2" and problem.n_outputs > 1
+
+
+def with_network(
+    problem: ConvexReLUProblem, certificate: TrainingCertificate, network: ReLUNetwork
+) -> TrainingCertificate:
+    """Return the certificate for another network of the same problem: its lower bound holds for every one."""
+    objective = problem.objective(network)
+    bound = min(certificate.lower_bound, objective)
+    return replace(certificate, network=network, objective=objective, lower_bound=bound)
 
 
 def _certificate(

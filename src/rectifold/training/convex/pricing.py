@@ -21,7 +21,8 @@ _FEWEST_STARTS = 32
 _SUBSAMPLE = 4096
 _COARSE_SHARE = 0.7
 _NEARLY_BEST = 0.98
-_PROJECTED = 60
+_CANDIDATES, _PROJECTED = 400, 120
+_CROSSINGS = 10
 _PROJECTION_SIZE = 2e6
 
 
@@ -111,7 +112,7 @@ def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: 
         if isinstance(job, _Signed):
             order = np.argsort(-np.concatenate([part[2] for part in parts[mine:]]), kind="stable")
             best = np.vstack([part[0] for part in parts[mine:]])[order]
-            u = job.in_cells(best[:_PROJECTED] if problem.design.size <= _PROJECTION_SIZE else best[:0])
+            u = job.in_cells(best[:_CANDIDATES] if problem.design.size <= _PROJECTION_SIZE else best[:0])
             values, outputs = job.evaluate(u)
             parts.append((u, outputs, values))
     directions, outputs, values = (np.concatenate(z) for z in zip(*parts, strict=True))
@@ -202,13 +203,39 @@ class _Signed(_Ascent):
         return values, np.broadcast_to(self.unit, (len(u), len(self.unit))).copy()
 
     def in_cells(self, u: Array) -> Array:
-        """Return the maximisers over the cells of the rows of u."""
+        """Return the maximisers over the first cells of the rows of u and over the cells that these lead to."""
         if len(u) == 0:
             return u
-        patterns = np.unique(u @ self.X.T > 0, axis=0)
-        points = ConeProjector(self.X, patterns).project(self.theta).points[0]
-        norms = np.linalg.norm(points, axis=1, keepdims=True)
-        return np.asarray(points[norms[:, 0] > 0] / norms[norms[:, 0] > 0])
+        patterns, first = np.unique(u @ self.X.T > 0, axis=0, return_index=True)
+        patterns, ends = patterns[np.argsort(first)[:_PROJECTED]], []
+        for _ in range(_CROSSINGS):
+            projections = ConeProjector(self.X, patterns).project(self.theta)
+            norms, points = projections.norms[0], projections.points[0]
+            ends.append(points[norms > 0] / norms[norms > 0, None])
+            cases = [(patterns[b], points[b], projections.rows[0, b]) for b in np.flatnonzero(norms > 0)]
+            crossed = [flipped for flipped in (self._beyond(*case) for case in cases) if flipped is not None]
+            if not crossed:
+                break
+            patterns = np.unique(crossed, axis=0)
+        return np.vstack(ends)
+
+    def _beyond(self, pattern: NDArray[np.bool_], point: Array, rows: NDArray[np.int32]) -> NDArray[np.bool_] | None:
+        """Return the pattern across the kinks on which the maximiser over its cell is none of the function.
+
+        That is where the multiplier exceeds Clarke's limit, ``max(0, -theta_i)``. The point belongs to the cell beyond
+        as well, so that the maximum there is no lower.
+        """
+        rows = rows[rows >= 0]
+        if len(rows) == 0:
+            return None
+        normals = np.where(pattern[rows], 1.0, -1.0)[:, None] * self.X[rows]
+        rho = np.linalg.lstsq(normals.T, point - (pattern * self.theta) @ self.X, rcond=1e-10)[0]
+        over = rho > np.maximum(0.0, -self.theta[rows]) + 1e-9 * np.abs(self.theta).max()
+        if not over.any():
+            return None
+        flipped = pattern.copy()
+        flipped[rows[over]] ^= True
+        return flipped
 
 
 class _Joint(_Ascent):

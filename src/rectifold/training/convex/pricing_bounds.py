@@ -2,69 +2,24 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from rectifold.core.certificate import LeafMultipliers, PatternBounds, SignTrees, SpectralBound
+from rectifold.core.certificate import LeafMultipliers, PatternBounds, SpectralBound
 from rectifold.core.errors import ProblemError
 from rectifold.core.pattern import pack_patterns
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import DyadicArray, product_norm_upper
 from rectifold.training.convex.pricing_rows import PricingRows, pricing_rows
-from rectifold.training.convex.sign_tree import SignTreeSearch
 from rectifold.training.convex.spectral_bound import balanced_activity, residual_weights, spectral_bound_upper
 
-__all__ = ["TreeBound", "cover_count", "never", "pattern_bounds", "sign_tree_bound", "spectral_bound"]
+__all__ = ["pattern_bounds", "spectral_bound"]
 
 Array = NDArray[np.float64]
 
-_TREE_BIAS_RATIO = 10.0
+_PATTERN_BIAS_RATIO = 10.0
 """Column of a free hidden bias in exact bounds, over the largest input: costs 0.5 %."""
-
-
-@dataclass(frozen=True, eq=False)
-class TreeBound:
-    """What `sign_tree_bound` found.
-
-    Attributes
-    ----------
-    bound : float
-        Proven: no neuron of unit penalty gains more.
-    evidence : SignTrees
-        Valid however the search ended.
-    reached : bool
-        Whether ``bound <= tau``.
-    attained : float
-        The largest gain of one output met.
-    violator : ndarray, shape (d,), or None
-        A unit direction, in design coordinates, that gains more than tau: a neuron for training.
-    n_nodes : int
-    rows : PricingRows
-        What the evidence speaks of.
-    """
-
-    bound: float
-    evidence: SignTrees
-    reached: bool
-    attained: float
-    violator: Array | None
-    n_nodes: int
-    rows: PricingRows
-
-
-def never() -> bool:
-    """Return False: nobody asks to stop."""
-    return False
-
-
-def cover_count(n: int, rank: int) -> int:
-    """Return the largest possible number of cells of n hyperplanes through the origin of R^rank (Cover 1965)."""
-    return 2 * sum(math.comb(n - 1, k) for k in range(min(rank, n))) if n > 0 else 1
 
 
 def spectral_bound(problem: ConvexReLUProblem, theta: DyadicArray | Array) -> tuple[float, SpectralBound, PricingRows]:
@@ -108,59 +63,6 @@ def _spectral_bound(
     return rows.combine(bounds.max(axis=1), problem), SpectralBound(weights, activity), rows
 
 
-def sign_tree_bound(
-    problem: ConvexReLUProblem,
-    theta: DyadicArray | Array,
-    tau: float,
-    *,
-    max_nodes: int,
-    should_stop: Callable[[], bool] = never,
-    stop_when_refuted: bool = False,
-    tightness: float = 1e-6,
-) -> TreeBound:
-    """Try to prove that no neuron of unit penalty gains more than tau at theta, by branch and bound over signs.
-
-    Parameters
-    ----------
-    problem : ConvexReLUProblem
-    theta : DyadicArray or ndarray, shape (n, K)
-    tau : float
-    max_nodes : int
-        Over all outputs and signs together.
-    should_stop : callable
-        Polled every few nodes.
-    stop_when_refuted : bool
-        Return as soon as a direction that gains more than tau was met; otherwise go on, for the best bound.
-    tightness : float
-        Where tau is refuted, stop at this relative distance of the bound from the largest gain met.
-
-    Notes
-    -----
-    Thousands of nodes a second; see `SignTreeSearch` for the cost of one. With several outputs under the l2 penalty tau
-    is shared out in proportion to the bounds of the roots.
-    """
-    rows = pricing_rows(problem, _TREE_BIAS_RATIO)
-    search = SignTreeSearch(rows.X, _values(theta))
-    roots = np.array([side.root.bound for side in search.sides]).reshape(problem.n_outputs, 2).max(axis=1)
-    share = roots / max(float(np.linalg.norm(roots)), 1e-300) if _is_joint(problem) else np.ones(problem.n_outputs)
-    targets = share * (tau / rows.factor) * (1.0 - 1e-11)
-    limit = tau / rows.factor if stop_when_refuted else np.inf
-    search.run(targets, max_nodes, should_stop, limit, None if _is_joint(problem) else tightness)
-    outcomes = search.outcomes()
-    bounds = np.array([o.bound for o in outcomes]).reshape(problem.n_outputs, 2)
-    bound = rows.combine(bounds.max(axis=1), problem)
-    best = max(outcomes, key=lambda o: o.attained)
-    return TreeBound(
-        bound=bound,
-        evidence=SignTrees(tuple(o.tree for o in outcomes)),
-        reached=bound <= tau,
-        attained=best.attained,
-        violator=rows.in_design(best.direction, problem) if best.attained > tau else None,
-        n_nodes=search.n_nodes,
-        rows=rows,
-    )
-
-
 def pattern_bounds(
     problem: ConvexReLUProblem, theta: DyadicArray | Array, patterns: NDArray[np.bool_]
 ) -> tuple[float, PatternBounds, PricingRows]:
@@ -171,7 +73,7 @@ def pattern_bounds(
     patterns : ndarray of bool, shape (n, P)
         Over the rows of ``problem.design``.
     """
-    rows, values = pricing_rows(problem, _TREE_BIAS_RATIO), _values(theta)
+    rows, values = pricing_rows(problem, _PATTERN_BIAS_RATIO), _values(theta)
     X = rows.X
     if patterns.dtype != np.bool_ or patterns.ndim != 2 or patterns.shape[0] != len(X) or patterns.shape[1] == 0:
         raise ProblemError(f"patterns must be bool of shape ({len(X)}, P), got {patterns.dtype} {patterns.shape}.")
@@ -208,7 +110,3 @@ def _cone_excess(X: Array, r: Array, active: NDArray[np.bool_]) -> Array:
 
 def _values(theta: DyadicArray | Array) -> Array:
     return theta.to_float() if isinstance(theta, DyadicArray) else theta
-
-
-def _is_joint(problem: ConvexReLUProblem) -> bool:
-    return problem.output_penalty == "l2" and problem.n_outputs > 1

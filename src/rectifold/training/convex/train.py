@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 
 from rectifold._engine.blas import single_threaded_blas
@@ -19,16 +19,17 @@ from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Result, Status
 from rectifold.training.convex.column_generation import ColumnGeneration, Incumbent
 from rectifold.training.convex.descent import Neurons, descend, random_neurons
-from rectifold.training.convex.global_bound import BoundInfo, lower_bound
+from rectifold.training.convex.global_bound import ProofEffort, lower_bound, with_network
 from rectifold.training.convex.network_descent import descend_and_price
 from rectifold.training.convex.options import TrainingOptions
+from rectifold.training.convex.pricing_proof import ProofProgress
 
 Array = NDArray[np.float64]
 
 _START_WIDTH = 100
 _START_ITERATIONS = 300
 _SECOND_ORDER_FLOPS = 4e10
-_BOUND_ROUNDS = 3
+_PROOF_ROUNDS = 20
 
 
 def train(
@@ -51,24 +52,15 @@ def train(
     jobs = _Jobs(executor, n_jobs)
     rng = np.random.default_rng(options.random_state)
     constant = _constant(problem)
-    bound, certificate, _ = lower_bound(problem, constant, problem.null_theta, max_nodes=0)
+    bound, certificate, _ = lower_bound(problem, constant, problem.null_theta)
     if problem.null_value - bound <= 1e-9 * problem.null_value:
         found = _Found(constant, problem.null_theta, 0.0, 0.0, 0, 0, 0)
-        return _assemble(problem, found, certificate, options, budget)
+        return _assemble(problem, found, certificate, options, budget, {})
     budget.report("constant", problem.null_value, bound, neurons=0)
     found = _search(problem, options, budget, rng, warm_start, jobs)
     found = _lowest(problem, found, [constant] if warm_start is None else [constant, warm_start])
-    for _ in range(_BOUND_ROUNDS):
-        certificate, info = _prove(problem, found, options, budget)
-        if info.violator is None or budget.should_stop():
-            break
-        better = _search(problem, options, budget, rng, _with_neuron(problem, found, info), jobs)
-        if not problem.objective(better.network) < problem.objective(found.network) * (1 - 0.1 * options.tol):
-            break
-        found = better
-    else:
-        certificate, _ = _prove(problem, found, options, budget)
-    return _assemble(problem, found, certificate, options, budget)
+    found, certificate, proof = _prove(problem, found, options, budget, rng, jobs)
+    return _assemble(problem, found, certificate, options, budget, proof)
 
 
 @dataclass(frozen=True)
@@ -98,25 +90,57 @@ def _constant(problem: ConvexReLUProblem) -> ReLUNetwork:
 
 
 def _prove(
-    problem: ConvexReLUProblem, found: _Found, options: TrainingOptions, budget: Budget
-) -> tuple[TrainingCertificate, BoundInfo]:
-    nodes = options.max_work // len(problem.design) if options.certify else 0
-    bound, certificate, info = lower_bound(
-        problem,
-        found.network,
-        found.theta,
-        max_nodes=nodes,
-        gap_tol=options.gap_tol,
-        should_stop=budget.should_stop,
-    )
-    budget.report("bound", certificate.objective, bound, neurons=float(found.network.widths[0]))
-    return certificate, info
+    problem: ConvexReLUProblem,
+    found: _Found,
+    options: TrainingOptions,
+    budget: Budget,
+    rng: np.random.Generator,
+    jobs: _Jobs,
+) -> tuple[_Found, TrainingCertificate, dict[str, float]]:
+    """Bound the objective from below; a direction that refutes optimality becomes a neuron, and the proof goes on."""
+    left, nodes, floor = options.max_work if options.certify else 0, 0, 0.0
+    best: TrainingCertificate | None = None
+    for _ in range(_PROOF_ROUNDS):
+        report = _ProofReport(problem, found, budget)
+        effort = ProofEffort(options.gap_tol, left, floor, False, jobs.pool, budget.should_stop, report)
+        _, certificate, info = lower_bound(problem, found.network, found.theta, effort)
+        left, nodes = max(left - info.work, 0), nodes + info.n_nodes
+        best = _higher(best, certificate)
+        if info.violator is None or left == 0 or budget.should_stop():
+            break
+        better = _search(problem, options, budget, rng, _with_neuron(problem, found, info.violator), jobs)
+        if problem.objective(better.network) < problem.objective(found.network) * (1 - 0.1 * options.tol):
+            found, floor = better, 0.0
+        else:
+            floor = info.attained
+    assert best is not None
+    certificate = with_network(problem, best, found.network)
+    budget.report("bound", certificate.objective, certificate.lower_bound, neurons=float(found.network.widths[0]))
+    return found, certificate, {"proof_work": options.max_work - left if options.certify else 0, "proof_nodes": nodes}
 
 
-def _with_neuron(problem: ConvexReLUProblem, found: _Found, info: BoundInfo) -> ReLUNetwork:
+def _higher(best: TrainingCertificate | None, other: TrainingCertificate) -> TrainingCertificate:
+    return other if best is None or other.lower_bound >= best.lower_bound else best
+
+
+class _ProofReport:
+    """Tells the budget how a proof stands, with the bound that its rho gives."""
+
+    def __init__(self, problem: ConvexReLUProblem, found: _Found, budget: Budget) -> None:
+        self._objective, self._neurons = problem.objective(found.network), float(found.network.widths[0])
+        self._budget = budget
+
+    def __call__(self, progress: ProofProgress, bound: float) -> None:
+        counts = {"rho": progress.trying, "proven_rho": progress.proven, "nodes": float(progress.n_nodes)}
+        self._budget.report(
+            "proof", self._objective, bound, neurons=self._neurons, nodes_left=progress.n_nodes_left, **counts
+        )
+
+
+def _with_neuron(problem: ConvexReLUProblem, found: _Found, violator: Array) -> ReLUNetwork:
     """Add the direction that refuted optimality to the network, with a weight too small to matter."""
     w, a, c = problem.neurons(found.network)
-    direction = np.asarray(info.violator)[None, :]
+    direction = violator[None, :]
     gains = np.maximum(problem.design @ direction[0], 0.0) @ found.theta
     output = np.zeros((1, problem.n_outputs))
     output[0, int(np.abs(gains).argmax())] = np.sign(gains[int(np.abs(gains).argmax())])
@@ -232,10 +256,11 @@ class _OutputTask:
 
 
 class _Jobs:
-    """Where the outputs are solved: on an executor, or by joblib."""
+    """Where the outputs are solved and the proof runs: on an executor, or by joblib and on threads."""
 
     def __init__(self, executor: Executor | None = None, n_jobs: int | None = None) -> None:
         self._pool = None if executor is None else TaskPool(executor)
+        self.pool = TaskPool(_threads(n_jobs)) if self._pool is None else self._pool
         self._in_flight = worker_count(executor)  # queued tasks would not notice their time running out
         self._n_jobs = n_jobs
 
@@ -250,6 +275,11 @@ class _Jobs:
         payloads = ((task, _time_left(budget)) for task in tasks)
         parts = list(self._pool.map(_run_for, payloads, in_flight=self._in_flight, should_stop=interrupted))
         return parts + [task.run(budget) for task in tasks[len(parts) :]]
+
+
+def _threads(n_jobs: int | None) -> Executor | None:
+    count = effective_n_jobs(n_jobs)
+    return ThreadPoolExecutor(count) if count > 1 else None
 
 
 def _run_for(payload: tuple[_OutputTask, float | None]) -> _Found:
@@ -275,6 +305,7 @@ def _assemble(
     certificate: TrainingCertificate,
     options: TrainingOptions,
     budget: Budget,
+    proof_stats: dict[str, float],
 ) -> Result[ReLUNetwork]:
     value, bound = problem.objective(found.network), certificate.lower_bound
     gap = (value - bound) / value if value > 0 else 0.0
@@ -295,6 +326,7 @@ def _assemble(
         "starts": found.starts,
         "rounds": found.rounds,
         "iterations": found.iterations,
+        **proof_stats,
         "seconds": budget.elapsed,
     }
     return Result(found.network, value, bound, status, proof, certificate, stats, budget.trace())
