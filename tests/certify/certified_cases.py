@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
+from certify.cone_tree_builder import build, without_leaves
 
-from rectifold.core.certificate import TrainingCertificate
+from rectifold.certify import verify
+from rectifold.core.certificate import ConeTrees, TrainingCertificate
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.global_bound import lower_bound, restricted_bound
@@ -47,9 +50,32 @@ def descended(problem: ConvexReLUProblem, seed=1, width=6, steps=400, rate=0.3) 
 
 @cache
 def certified(kind="trees", loss="squared", **switches) -> TrainingCertificate:
+    if kind == "trees":
+        return cone_certified(loss, **switches)
     problem = problem_of(loss, **switches)
     network = descended(problem) if problem.hidden_bias != "free" else descended(problem, steps=0)
     if kind == "patterns":
         directions = np.random.default_rng(5).standard_normal((problem.design.shape[1], 12))
         return restricted_bound(problem, network, problem.design @ directions > 0)[1]
-    return lower_bound(problem, network, max_nodes=0 if kind == "spectral" else 400)[1]
+    return lower_bound(problem, network)[1]
+
+
+@cache
+def cone_certified(loss="squared", stored=True, ratio=1.02, **switches) -> TrainingCertificate:
+    """What tight cone trees prove at the dual point of a spectral certificate."""
+    c = certified("spectral", loss, **switches)
+    X, theta = c.problem.design, c.theta.to_float()
+    if c.bias_scale is not None:
+        X = np.hstack([X[:, :-1] - c.bias_center, np.full((len(X), 1), c.bias_scale)])
+    trees = [build(X, theta[:, k], ratio, s, k) for k in range(theta.shape[1]) for s in (1, -1)]
+    evidence = ConeTrees(tuple(trees))
+    return claim(replace(c, evidence=evidence if stored else without_leaves(evidence)))
+
+
+def claim(c: TrainingCertificate) -> TrainingCertificate:
+    """Take the largest scale and lower bound that the evidence allows."""
+    loose = replace(c, scale=0.0, lower_bound=0.0)
+    pricing = verify(loose, grade="interval").residuals["pricing_bound"]
+    scaled = replace(loose, scale=c.problem.alpha / pricing * (1 - 1e-9))
+    proven = verify(scaled).residuals["dual_value"] * (1 - 1e-11)
+    return replace(scaled, lower_bound=min(proven, c.objective))

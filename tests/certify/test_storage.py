@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from certify.certified_cases import EVIDENCE, LOSSES, certified, problem_of
+from certify.certified_cases import EVIDENCE, LOSSES, certified, cone_certified, problem_of
 
 from rectifold.certify import load_certificate, save_certificate, verify
+from rectifold.core.certificate import ConeTrees
 from rectifold.core.certificate_format import from_arrays, to_arrays
 from rectifold.core.errors import CertificateError
 
@@ -42,6 +44,26 @@ def test_round_trip_with_data(tmp_path, loss, switches):
     assert verify(back, grade="interval").holds
 
 
+@pytest.mark.parametrize("stored", [True, False])
+def test_cone_trees_with_and_without_leaves(tmp_path, stored):
+    c, path = cone_certified(stored=stored), tmp_path / "proof.npz"
+    save_certificate(c, path)
+    back = load_certificate(path)
+    assert same(c, back)
+    for tree, read in zip(c.evidence.trees, back.evidence.trees, strict=True):
+        assert (read.output, read.sign, read.bound) == (tree.output, tree.sign, tree.bound)
+        assert read.nodes.dtype == np.uint16
+        assert (read.leaves is not None) == stored
+    assert verify(back, problem=problem_of(), grade="interval").holds
+
+
+def test_streams_are_compressed(tmp_path):
+    c = cone_certified(stored=False)
+    tree = replace(c.evidence.trees[0], nodes=np.resize(c.evidence.trees[0].nodes, 200_000))
+    save_certificate(replace(c, evidence=ConeTrees((tree,))), tmp_path / "proof.npz")
+    assert (tmp_path / "proof.npz").stat().st_size < 200_000
+
+
 def test_floats_are_stored_in_hex(tmp_path):
     c, path = certified("spectral"), tmp_path / "proof.json"
     save_certificate(c, path)
@@ -68,10 +90,13 @@ def test_tampered_data_are_refused():
     [
         lambda a: a.pop("json"),
         lambda a: a.pop("theta"),
-        lambda a: a.pop("tree0.splits"),
+        lambda a: a.pop("tree0.nodes"),
+        lambda a: a.pop("tree0.duals"),
+        lambda a: a.update({"tree1.alphas": a["tree1.alphas"].astype(np.uint16)}),
+        lambda a: a.update({"tree1.rotation": a["tree1.rotation"].astype(np.float32)}),
         lambda a: a.update(json=np.frombuffer(b"{}", np.uint8)),
         lambda a: a.update(json=np.frombuffer(b"\xff\xfe", np.uint8)),
-        lambda a: a.update({"tree0.splits": a["tree0.splits"].astype(float)}),
+        lambda a: a.update({"tree0.nodes": a["tree0.nodes"].astype(float)}),
         lambda a: a.update({"network.weight0": np.array([["a"]])}),
         lambda a: a.update({"problem.design": a["problem.design"][:-1]}),
         lambda a: a.update({"problem.design": np.full_like(a["problem.design"], np.nan)}),

@@ -1,22 +1,12 @@
 """What the displays draw, not only that they draw."""
 
-import matplotlib
 import numpy as np
 import pytest
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 from rectifold.core.errors import ProblemError, UnsupportedNetworkError
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.result import Result, Trace
 from rectifold.plotting import FoldDisplay, NeuronDisplay, PathDisplay, PredictionDisplay, TraceDisplay
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

@@ -5,23 +5,14 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import matplotlib
 import numpy as np
 import pytest
-
-matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from rectifold.core.errors import BackendNotFoundError, ProblemError
 from rectifold.core.result import Proof, Status
 from rectifold.report import FitSummary, ModelRow, PathRow, ReportFigure, render_report, words, write_report
 from rectifold.report.figures import inline_svg
-
-
-@pytest.fixture(autouse=True)
-def _close_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

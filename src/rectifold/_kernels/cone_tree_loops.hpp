@@ -177,10 +177,21 @@ inline void range(float* low, float* high, const float* const* columns, int coun
     }
 }
 
-// sum += t * x over whole vectors
-inline void accumulate(float* sum, float t, const float* x, int length) {
-    const Floats f = splat(t);
-    for (int i = 0; i < length; i += kFloats) store(sum + i, load(sum + i) + f * load(x + i));
+// out = sum_i weight_i row_{index_i}, rows of `stride` entries.
+inline void add_rows(float* out, const float* weight, const float* rows, const int* index, int count, int stride) {
+    for (int l = 0; l < stride; l += kFloats) {
+        Floats a = splat(0.0f), b = a, c = a, e = a;
+        const float* base = rows + l;
+        int i = 0;
+        for (; i + 4 <= count; i += 4) {
+            a += splat(weight[i]) * load(base + static_cast<std::size_t>(index[i]) * stride);
+            b += splat(weight[i + 1]) * load(base + static_cast<std::size_t>(index[i + 1]) * stride);
+            c += splat(weight[i + 2]) * load(base + static_cast<std::size_t>(index[i + 2]) * stride);
+            e += splat(weight[i + 3]) * load(base + static_cast<std::size_t>(index[i + 3]) * stride);
+        }
+        for (; i < count; ++i) a += splat(weight[i]) * load(base + static_cast<std::size_t>(index[i]) * stride);
+        store(out + l, (a + b) + (c + e));
+    }
 }
 
 }  // namespace rectifold::RECTIFOLD_ISA

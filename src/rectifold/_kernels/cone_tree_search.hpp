@@ -11,9 +11,9 @@ using tree::Problem;
 using tree::Report;
 using tree::Stack;
 
-constexpr int kRounds = 16, kSweeps = 200, kBisections = 20;
+constexpr int kRounds = 16, kSweeps = 200, kBisections = 14;
 constexpr double kFar = 0.2;         // R, over the target, from which the activities follow the joint maximiser
-constexpr double kExtension = 1.4;  // extend where F^2 + 1.4 R^2 > target^2: earlier grows the tree many times over
+constexpr double kExtension = 1.3;  // extend where F^2 + 1.3 R^2 > target^2: earlier grows the tree many times over
 
 // The rows whose sign a cone leaves open, and what the others add up to.
 struct List {
@@ -327,13 +327,8 @@ class TreeSearch {
         std::copy(old.activity, old.activity + p.pad_neg, list.activity);
         list.pull = take<double>(d);
         std::copy(old.pull, old.pull + d, list.pull);
-        for (int l = 0; l < p.stride; ++l) work_rows[l] = 0.0f;
-        for (int i = 0; i < old.n_neg; ++i) {
-            list.activity[old.neg_index[i]] = high[i];
-            if (high[i] > 0.0f && cone.k < d)
-                accumulate(work_rows.data(), 1.0f, p.neg_rows.data() + static_cast<std::size_t>(old.neg_index[i]) * p.stride,
-                           p.stride);
-        }
+        for (int i = 0; i < old.n_neg; ++i) list.activity[old.neg_index[i]] = high[i];
+        add_rows(work_rows.data(), high.data(), p.neg_rows.data(), old.neg_index, old.n_neg, p.stride);
         for (int l = 0; l < d; ++l) list.pull[l] += work_rows[l];
         int* index = take<int>(n_neg);
         for (int i = 0; i < n_neg; ++i) index[i] = old.neg_index[kept[i]];
@@ -531,11 +526,7 @@ class TreeSearch {
     double residual(const Cone& cone) {
         if (cone.k == d) return 0.0;
         const List& list = *cone.list;
-        for (int l = 0; l < p.stride; ++l) work_rows[l] = 0.0f;
-        for (int i = 0; i < list.n_neg; ++i)
-            if (cone.alpha[i] != 0.0f)
-                accumulate(work_rows.data(), cone.alpha[i],
-                           p.neg_rows.data() + static_cast<std::size_t>(list.neg_index[i]) * p.stride, p.stride);
+        add_rows(work_rows.data(), cone.alpha, p.neg_rows.data(), list.neg_index, list.n_neg, p.stride);
         double square = 0.0;
         for (int l = cone.k; l < d; ++l) {
             b2[l] = p.half_pull[l] - list.pull[l] - work_rows[l];
@@ -561,14 +552,16 @@ class TreeSearch {
             support_count = 0;
             for (int j = 0; j < cone.k; ++j)
                 if (cone.t[j] > 0.0) support[support_count++] = j;
-            double relaxed = -blend(z_neg.data(), cone.neg, cone.t, support.data(), support_count, list.pad_neg);
-            for (int j = 0; j < cone.k; ++j) relaxed += cone.t[j] * (cone.linear[j] + cone.positive[j]);
+            double linear = 0.0;
+            for (int j = 0; j < cone.k; ++j) linear += cone.t[j] * (cone.linear[j] + cone.positive[j]);
+            const double relaxed =
+                linear - blend(z_neg.data(), cone.neg, cone.t, support.data(), support_count, list.pad_neg);
             const bool far = r > kFar * target;
-            const double joint = far ? add_residual(cone, r, relaxed) : relaxed;
+            const double joint = far ? add_residual(cone, r, linear) : relaxed;
             const double size = far ? std::sqrt(value.norm * value.norm + r * r) : value.norm;
             const bool last = joint > target * size || round == kRounds;
             if (!last || round == 0)
-                relax(cone.alpha, far ? z_joint.data() : z_neg.data(), static_cast<float>(1.0 / (1.0 + 0.7 * round)), list.pad_neg);
+                relax(cone.alpha, far ? z_joint.data() : z_neg.data(), static_cast<float>(1.0 / (1.0 + 0.5 * round)), list.pad_neg);
             if (last) {
                 if (round == 0) set_c(cone);
                 finish(cone, value.norm, relaxed, round == 0 ? std::min(least, residual(cone)) : least);
@@ -579,7 +572,7 @@ class TreeSearch {
     }
 
     // Moves z to the joint maximiser (Vt, R b2 / ||b2||) and returns the value of the relaxation with the best alpha there.
-    double add_residual(const Cone& cone, double r, double relaxed) {
+    double add_residual(const Cone& cone, double r, double linear) {
         const List& list = *cone.list;
         double square = 0.0, gain = r * p.spread[cone.k];
         for (int l = cone.k; l < d; ++l) square += b2[l] * b2[l];
@@ -591,15 +584,10 @@ class TreeSearch {
             axes[count++] = l;
         }
         blend(z_far.data(), neg_axes.data(), direction.data(), axes.data(), count, p.pad_neg);
-        double active = 0.0, alone = 0.0;
-        for (int i = 0; i < list.n_neg; ++i) {
-            const float z = z_neg[i] + z_far[list.neg_index[i]];
-            z_joint[i] = z;
-            active += z > 0.0f ? z : 0.0f;
-            alone += z_neg[i] > 0.0f ? z_neg[i] : 0.0f;
-        }
+        for (int i = 0; i < list.n_neg; ++i) z_joint[i] = z_far[list.neg_index[i]];
         for (int i = list.n_neg; i < list.pad_neg; ++i) z_joint[i] = 0.0f;
-        return relaxed + alone - active + gain;
+        const double active = combine(z_joint.data(), 1.0f, z_joint.data(), 1.0f, z_neg.data(), list.pad_neg);
+        return linear - active + gain;
     }
 
     // What the rule for extension asks of a node that stays open; its maximiser may refute the target.
@@ -762,14 +750,15 @@ inline Estimate estimate_tree(const Problem& problem, const Limits& limits, int 
     int complete = 0;
     for (int dive = 0; dive < n_dives; ++dive) {
         double nodes, work;
-        if (!search.dive(random, &nodes, &work)) continue;
+        if (!search.dive(random, &nodes, &work)) {  // such a tree is not to be estimated: dives may be long, so no more
+            estimate.failed = 1.0 / (dive + 1);
+            return estimate;
+        }
         ++complete;
         estimate.nodes += nodes;
         estimate.work += work;
         square += nodes * nodes;
     }
-    estimate.failed = n_dives > 0 ? 1.0 - static_cast<double>(complete) / n_dives : 0.0;
-    if (complete == 0) return estimate;
     estimate.nodes /= complete;
     estimate.work /= complete;
     estimate.error = std::sqrt(std::max(square / complete - estimate.nodes * estimate.nodes, 0.0) / complete);

@@ -5,28 +5,33 @@ Nothing here has to be right: what is found closes a leaf only through `leaf_bou
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold.certify.cone_descent import Averages, Gradients
 from rectifold.certify.cone_geometry import Cones, bisected, joined
 from rectifold.certify.cone_rows import ConeRows, blocks
 from rectifold.certify.cone_saddle import Saddle
 from rectifold.certify.verdict import Refusal
 
-__all__ = ["MAX_STEPS", "Replay"]
+__all__ = ["AVERAGES", "Replay"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+_Batch = TypeVar("_Batch", Cones, Saddle)
 
-MAX_STEPS = 24
-LF=1.0
-STEPS=200
-"""Steps on a cone's pull before it is bisected; a bound on the roundings in that pull."""
+AVERAGES = 8
+"""Averaging steps on a cone's pull; a bound on the roundings in that pull."""
+_GRADIENTS = 150
 _FREE_SPLITS = 1000
 
 
 class Replay:
     """Closes cones at a bound, those that resist after bisecting them, up to a limited effort.
+
+    Cones that averages do not close wait until there are enough of them for one batch of gradient steps.
 
     Parameters
     ----------
@@ -36,61 +41,91 @@ class Replay:
     bound : float
     n_leaves : int
         Leaves of the tree: as many bisections, and a few more, are the effort.
+
+    Attributes
+    ----------
+    depth : int
+        The largest number of bisections on the way to a cone that was closed.
     """
 
     def __init__(self, rows: ConeRows, metric: Array, bound: float, n_leaves: int) -> None:
         self._rows, self._metric, self._bound = rows, metric, bound
         self._splits_left = _FREE_SPLITS + n_leaves
+        self._fresh: list[Cones] = []
+        self._waiting: list[Saddle] = []
+        self.depth = 0
 
-    def close(self, cones: Cones) -> int:
-        """Close every cone and return the largest number of bisections on the way to one.
+    def close(self, cones: Cones) -> None:
+        """Close cones, or keep them for `finish`.
 
         Raises
         ------
         Refusal
             If the effort is spent, or g is above the bound in a direction that was met.
         """
-        depth, pending = 0, [cones.take(part) for part in blocks(len(cones), self._rows.block)]
-        while pending:
-            batch = _popped(pending, self._rows.block)
-            depth = max(depth, int(batch.depths.max(initial=0)))
-            for state in self._resisting(batch):
-                pending.extend(self._split(state))
-        return depth
+        self._fresh.extend(cones.take(part) for part in blocks(len(cones), self._rows.block))
+        self._work(self._rows.block)
 
-    def _resisting(self, cones: Cones) -> list[Saddle]:
-        """Return the cones that no alpha can close, or that were not closed in `MAX_STEPS`."""
-        state, resisting = Saddle.start(cones, self._rows), []
-        for step in range(MAX_STEPS):
-            state = state.take(~(state.solve(first=step == 0) <= self._bound))
-            if not len(state):
+    def finish(self) -> None:
+        """Close what is left; raises as `close` does."""
+        self._work(1)
+
+    def _work(self, enough: int) -> None:
+        while self._fresh or sum(map(len, self._waiting)) >= enough:
+            if self._fresh:
+                self._average()
+            else:
+                self._descend()
+
+    def _average(self) -> None:
+        cones = joined(_popped(self._fresh, self._rows.block))
+        self.depth = max(self.depth, int(cones.depths.max(initial=0)))
+        left, beyond = self._run(Averages(Saddle.start(cones, self._rows)), AVERAGES)
+        if len(left):
+            self._waiting.append(left)
+        for state in beyond:
+            self._split(state)
+
+    def _descend(self) -> None:
+        batch = Saddle.joined(_popped(self._waiting, self._rows.block))
+        left, beyond = self._run(Gradients.start(batch), _GRADIENTS)
+        for state in (left, *beyond):
+            if len(state):
+                self._split(state)
+
+    def _run(self, state: Averages | Gradients, limit: int) -> tuple[Saddle, list[Saddle]]:
+        """Take steps, dropping cones that close; return those still open and those that no alpha can close."""
+        beyond = []
+        for _ in range(limit):
+            closed = state.saddle.solve() <= self._bound
+            if closed.any():
+                state = state.take(~closed)
+            if not len(state.saddle):
                 break
-            beyond = state.advance(1.0 / (1.0 + 0.7 * step)) > self._bound
-            resisting.append(state.take(beyond))
-            state = state.take(~beyond)
-        global LF,STEPS,MS
-        if len(state):
-            L=np.linalg.eigvalsh(self._rows.negative.T@self._rows.negative)[-1]*LF
-            resisting+=state.polish(self._bound,STEPS,L)
-            state=state.take(np.zeros(len(state),bool))
-        return [part for part in (*resisting, state) if len(part)]
+            lost = state.advance() > self._bound
+            if lost.any():
+                beyond.append(state.saddle.take(lost))
+                state = state.take(~lost)
+                if lost.all():
+                    break
+        return state.saddle, beyond
 
-    def _split(self, state: Saddle) -> tuple[Cones, Cones]:
+    def _split(self, state: Saddle) -> None:
         self._splits_left -= len(state)
         if np.any(state.gains() > self._bound):
             raise Refusal("A direction exceeds the bound of a cone tree.")
-        if self._splits_left < 0:
+        if self._splits_left < 0 or state.shares.shape[1] < 2:
             raise Refusal("The leaves of a cone tree could not be closed at its bound.")
         first, second = _edges(state.cones, state.shares, self._rows)
-        return bisected(state.cones, first, second, self._metric, self._rows)
+        self._fresh.extend(bisected(state.cones, first, second, self._metric, self._rows))
 
 
-def _popped(pending: list[Cones], count: int) -> Cones:
-    """Take whole parts from the end, one or up to ``count`` cones."""
-    taken = [pending.pop()]
-    while pending and len(pending[-1]) + sum(map(len, taken)) <= count:
-        taken.append(pending.pop())
-    return joined(taken)
+def _popped(parts: list[_Batch], count: int) -> list[_Batch]:
+    """Take parts from the end, one or as many as have ``count`` cones together."""
+    taken = [parts.pop()]
+    while parts and len(parts[-1]) + sum(map(len, taken)) <= count:
+        taken.append(parts.pop())
+    return taken
 
 
 def _edges(cones: Cones, shares: Array, rows: ConeRows) -> tuple[Ints, Ints]:

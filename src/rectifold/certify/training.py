@@ -11,10 +11,9 @@ from rectifold.certify.cone_tree import cone_tree_pricing
 from rectifold.certify.multipliers import require, require_array, require_number
 from rectifold.certify.objective import dual_value, primal_value, require_dual_domain
 from rectifold.certify.pattern_bounds import pattern_pricing
-from rectifold.certify.sign_tree import sign_tree_pricing
 from rectifold.certify.spectral_bound import spectral_pricing
 from rectifold.certify.verdict import Refusal, Verdict
-from rectifold.core.certificate import ConeTrees, Grade, PatternBounds, SignTrees, SpectralBound, TrainingCertificate
+from rectifold.core.certificate import ConeTrees, Grade, PatternBounds, SpectralBound, TrainingCertificate
 from rectifold.core.errors import CertificateError, ProblemError
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
@@ -164,8 +163,6 @@ def _free_bias_rows(c: TrainingCertificate, problem: ConvexReLUProblem) -> tuple
 def _evidence_bounds(X: Array, theta: Array, evidence: Any, grade: Grade) -> Array:
     if isinstance(evidence, SpectralBound):
         return spectral_pricing(X, theta, evidence, grade)
-    if isinstance(evidence, SignTrees):
-        return sign_tree_pricing(X, theta, evidence, grade)
     if isinstance(evidence, ConeTrees):
         return cone_tree_pricing(X, theta, evidence, grade)
     if isinstance(evidence, PatternBounds):

@@ -77,41 +77,11 @@ class LeafMultipliers(ReadOnlyArrays):
 
 
 @dataclass(frozen=True, eq=False)
-class SignTree(ReadOnlyArrays):
-    """A binary tree of splits by the sign of ``x_i'u`` whose leaves bound ``g(u) = sum_i r_i (x_i'u)_+`` on the ball.
-
-    On a leaf rows on the path have a known sign, the others are free. With S+ and S- the rows known to be
-    non-negative and non-positive and U the free ones, every gamma with ``gamma_i >= r_i`` on S+, ``gamma_i <= 0`` on
-    S-, ``r_i <= gamma_i <= 0`` on U where r_i <= 0 and ``gamma_i = r_i / 2`` on U where r_i > 0 gives::
-
-        g(u) <= ||X'gamma|| + 1/2 sqrt(sum_i r_i^2 / w_i * lambda_max(sum_i w_i x_i x_i')),   sums over U, r_i > 0.
-
-    Attributes
-    ----------
-    output : int
-        Which column of theta.
-    sign : int
-        +1 or -1: r = sign * theta[:, output].
-    splits : ndarray of int32, shape (n_nodes,)
-        Preorder: the row an inner node splits on (the non-negative child first), -1 at a leaf.
-    row_weights : ndarray of float64, shape (n,)
-        The w, positive.
-    leaves : LeafMultipliers
-        In the order of the leaves in ``splits``; what they say of rows in U with r_i > 0 is not used.
-    """
-
-    output: int
-    sign: int
-    splits: NDArray[np.int32]
-    row_weights: Array
-    leaves: LeafMultipliers
-
-
-@dataclass(frozen=True, eq=False)
 class PatternBounds(ReadOnlyArrays):
     """Evidence for the program restricted to given activation patterns: one leaf per pattern, output and sign.
 
-    On the cone of a pattern S+ and S- are its active and inactive rows, none is free, and ``g(u) <= ||X'gamma||``.
+    Every gamma with ``gamma_i >= r_i`` on a pattern's active rows and ``gamma_i <= 0`` on the others gives on its cone
+    ``sum_i r_i (x_i'u)_+ <= ||X'gamma||`` for u in the unit ball.
 
     Attributes
     ----------
@@ -123,13 +93,6 @@ class PatternBounds(ReadOnlyArrays):
 
     patterns: NDArray[np.uint8]
     leaves: LeafMultipliers
-
-
-@dataclass(frozen=True, eq=False)
-class SignTrees:
-    """Evidence over all directions: one `SignTree` per output and sign."""
-
-    trees: tuple[SignTree, ...]
 
 
 CONE_LEAF = 0xFFFF
@@ -209,7 +172,7 @@ class ConeTrees:
     trees: tuple[ConeTree, ...]
 
 
-Evidence = SpectralBound | SignTrees | PatternBounds | ConeTrees
+Evidence = SpectralBound | PatternBounds | ConeTrees
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +192,7 @@ class TrainingCertificate(ReadOnlyArrays):
     theta : DyadicArray, shape (n, K)
         Sums to zero in every column where there is an intercept.
     scale : float
-    evidence : SpectralBound, SignTrees, ConeTrees or PatternBounds
+    evidence : SpectralBound, ConeTrees or PatternBounds
     bias_center : ndarray, shape (n_features,), or None
     bias_scale : float or None
         For a free hidden bias only: the evidence speaks of the rows ``[x_i - bias_center, bias_scale]``. With

@@ -21,8 +21,6 @@ from rectifold.core.certificate import (
     Evidence,
     LeafMultipliers,
     PatternBounds,
-    SignTree,
-    SignTrees,
     SpectralBound,
     TrainingCertificate,
 )
@@ -44,7 +42,6 @@ _DTYPES = {
     "indptr": np.int64,
     "indices": np.int32,
     "excess": np.float64,
-    "splits": np.int32,
     "row_weights": np.float64,
     "activity": np.float64,
     "patterns": np.uint8,
@@ -134,13 +131,8 @@ def _store_evidence(evidence: Evidence, arrays: Arrays) -> dict[str, Any]:
         arrays["patterns.patterns"] = evidence.patterns
         _store_leaves("patterns.", evidence.leaves, arrays)
         return {"kind": "patterns"}
-    if isinstance(evidence, ConeTrees):
-        heads = [_store_cones(f"tree{i}.", tree, arrays) for i, tree in enumerate(evidence.trees)]
-        return {"kind": "cone_trees", "trees": heads}
-    for i, split_tree in enumerate(evidence.trees):
-        arrays[f"tree{i}.splits"], arrays[f"tree{i}.row_weights"] = split_tree.splits, split_tree.row_weights
-        _store_leaves(f"tree{i}.", split_tree.leaves, arrays)
-    return {"kind": "sign_trees", "trees": [[tree.output, tree.sign] for tree in evidence.trees]}
+    heads = [_store_cones(f"tree{i}.", tree, arrays) for i, tree in enumerate(evidence.trees)]
+    return {"kind": "cone_trees", "trees": heads}
 
 
 def _read_evidence(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Evidence:
@@ -151,13 +143,7 @@ def _read_evidence(head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) 
         return PatternBounds(_read(arrays, "patterns.", "patterns"), _read_leaves("patterns.", arrays))
     if kind == "cone_trees":
         return ConeTrees(tuple(_read_cones(f"tree{i}.", tree, arrays) for i, tree in enumerate(head["trees"])))
-    if kind != "sign_trees":
-        raise CertificateError(f"Unknown kind of evidence {kind!r}.")
-    trees = []
-    for i, (output, sign) in enumerate(head["trees"]):
-        splits, weights = _read(arrays, f"tree{i}.", "splits"), _read(arrays, f"tree{i}.", "row_weights")
-        trees.append(SignTree(int(output), int(sign), splits, weights, _read_leaves(f"tree{i}.", arrays)))
-    return SignTrees(tuple(trees))
+    raise CertificateError(f"Unknown kind of evidence {kind!r}.")
 
 
 def _store_cones(prefix: str, tree: ConeTree, arrays: Arrays) -> dict[str, Any]:

@@ -122,12 +122,13 @@ def test_zero_inputs_leave_the_constant():
     assert alpha_max_bound(X, y, hidden_bias=False) < 1e-12
 
 
+@pytest.mark.parametrize("seed", [0, 2, 24])
 @pytest.mark.parametrize("loss", ["logistic", "squared_hinge"])
-def test_separable_classes_at_a_small_penalty(loss):
+def test_separable_classes_at_a_small_penalty(loss, seed):
     X = np.array([[3.0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 1]])
     y = np.array([-1, -1, -1, 1, 1, 1])
     for alpha in (1e-3, 1e-5):
-        result = solve_convex_relu(X, y, alpha, loss=loss, certify=False)
+        result = solve_convex_relu(X, y, alpha, loss=loss, certify=False, random_state=seed)
         assert result.status is Status.OPTIMAL
         assert np.array_equal(np.sign(result.solution(X)[:, 0]), y)
 

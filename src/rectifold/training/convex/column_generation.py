@@ -136,7 +136,9 @@ class ColumnGeneration:
             stopped = self.should_stop()
             last = stopped or self.rounds >= max_rounds or stalled >= _STALLED
             if (last or best.priced_gap <= self.tol) and not stopped:  # the highest of many bounds may be an oversight
-                priced = self._price(best, 4 * self.n_starts)
+                claimed, priced = best.priced_gap, self._price(best, 4 * self.n_starts)
+                if best.priced_gap > 2 * claimed and self.rounds < max_rounds:
+                    last, stalled = False, 0
             if last or best.priced_gap <= self.tol or (len(priced.values) == 0 and len(best.w) == 0):
                 break
             before = replace(best)

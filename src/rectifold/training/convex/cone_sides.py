@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,7 +70,7 @@ class Side:
         """Return the task that searches for a proof of this bound."""
         return self.task.aimed(self.target(bound), keep_leaves)
 
-    def tree(self, bound: float, nodes: Codes, leaves: tuple[NDArray[np.generic], ...]) -> ConeTree:
+    def tree(self, bound: float, nodes: Codes, leaves: tuple[NDArray[Any], ...]) -> ConeTree:
         """Return the evidence that a finished search gives."""
         kept = ConeLeaves(*leaves) if leaves and len(leaves[0]) else None
         return ConeTree(self.output, self.sign, bound, self.rotation, self.metric, self.row_weights, nodes, kept)
@@ -123,5 +124,3 @@ def attained_gains(X: Array, theta: Array) -> Array:
                 best[k] = max(best[k], float((r @ heights).max()))
                 U = X.T @ (r[:, None] * (heights > 0))
     return best
-
-

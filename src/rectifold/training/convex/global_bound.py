@@ -131,9 +131,7 @@ def lower_bound(
     return certificate.lower_bound, certificate, info
 
 
-def alpha_max_bound(
-    problem: ConvexReLUProblem, effort: ProofEffort | None = None
-) -> tuple[float, TrainingCertificate]:
+def alpha_max_bound(problem: ConvexReLUProblem, effort: ProofEffort | None = None) -> tuple[float, TrainingCertificate]:
     """Return a proven upper bound on the smallest alpha at which the constant is optimal.
 
     Returns

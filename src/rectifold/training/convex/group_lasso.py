@@ -17,9 +17,11 @@ Bits = NDArray[np.bool_]
 
 _FEWEST_ENTERING = 10
 _ALTERNATIONS = 50
-_NEWTON_STEPS = 4
+_NEWTON_STEPS, _SHORTEST_STEP = 5, 0.02
+_DAMPING_FACTOR, _LEAST_DAMPING = 8.0, 1e-3
 _NEWTON_SIZE = 3000
 _SECULAR_STEPS = 30
+_INNER_SHARE = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ def solve_group_lasso(
         if objective - bound <= tol * objective or rounds == max_rounds or should_stop():
             break
         working = state.working_set(w, norms)
-        w[working], intercept = state.solve_on(working, w[working], intercept, 0.01 * tol * objective)
+        w[working], intercept = state.solve_on(working, w[working], intercept, _INNER_SHARE * (objective - bound))
     return GroupLassoSolution(w, intercept, objective, bound, rounds)
 
 
@@ -120,11 +122,11 @@ class _GroupLasso:
     def solve_on(self, working: NDArray[np.intp], w: Array, intercept: float, accuracy: float) -> tuple[Array, float]:
         """Minimise over some of the gates until neither a sweep nor Newton's method gains more than ``accuracy``."""
         program, w = self.program.subset(working), w.copy()
-        value = program.objective(w, intercept)
+        value, newton = program.objective(w, intercept), _Newton()
         for _ in range(_ALTERNATIONS):
             before = value
             intercept = self._sweep(program, working, w, intercept)
-            w, intercept = _newton(program, w, intercept)
+            w, intercept = newton.descend(program, w, intercept)
             value = program.objective(w, intercept)
             if before - value <= accuracy:
                 break
@@ -186,24 +188,49 @@ def block_minimum(eigenvalues: Array, linear: Array, alpha: float) -> Array:
     return np.asarray(linear * r / (eigenvalues * r + alpha))
 
 
-def _newton(program: BlockProgram, w: Array, intercept: float) -> tuple[Array, float]:
-    """Take Newton steps in the blocks that are not zero, while they lower the objective."""
-    active = np.flatnonzero(w.any(axis=1))
-    if len(active) == 0 or len(active) * w.shape[1] > _NEWTON_SIZE:
+class _DampedSystem(FaceSystem):
+    """Newton's system with a multiple of the identity added: Levenberg's damping."""
+
+    damping = 0.0
+
+    def _hessian(self, columns: Array, norms: Array) -> Array:
+        hessian = super()._hessian(columns, norms)
+        penalised = np.arange(self.face.w.size)
+        hessian[penalised, penalised] += self.damping
+        return hessian
+
+
+@dataclass
+class _Newton:
+    """Damped Newton steps in the blocks that are not zero; the damping is kept from one call to the next."""
+
+    damping: float = 0.0
+
+    def descend(self, program: BlockProgram, w: Array, intercept: float) -> tuple[Array, float]:
+        """Take some steps that lower the objective."""
+        active = np.flatnonzero(w.any(axis=1))
+        if len(active) == 0 or len(active) * w.shape[1] > _NEWTON_SIZE:
+            return w, intercept
+        inside, none = program.subset(active), np.zeros((len(active), len(program.X)), dtype=bool)
+        v, w = w[active], w.copy()
+        value = inside.objective(v, intercept)
+        for _ in range(_NEWTON_STEPS):
+            system = _DampedSystem(Face(inside, v, intercept, none))
+            system.damping = self.damping
+            dv, dc, decrement = system.direction()
+            t, moved = 1.0, inside.objective(v + dv, intercept + dc)
+            while moved > value and t > _SHORTEST_STEP:
+                t *= 0.5
+                moved = inside.objective(v + t * dv, intercept + t * dc)
+            if moved <= value:
+                v, intercept, value = v + t * dv, intercept + t * dc, moved
+                if t < 1.0:
+                    break
+                self.damping = self.damping / _DAMPING_FACTOR if self.damping > _LEAST_DAMPING * program.alpha else 0.0
+                if decrement <= 1e-15 * value:
+                    break
+            else:
+                largest = program.alpha / float(np.linalg.norm(v, axis=1).mean())
+                self.damping = max(_DAMPING_FACTOR * self.damping, 0.1 * largest)
+        w[active] = v
         return w, intercept
-    inside, none = program.subset(active), np.zeros((len(active), len(program.X)), dtype=bool)
-    v, w = w[active], w.copy()
-    value = inside.objective(v, intercept)
-    for _ in range(_NEWTON_STEPS):
-        dv, dc, decrement = FaceSystem(Face(inside, v, intercept, none)).direction()
-        t, moved = 1.0, inside.objective(v + dv, intercept + dc)
-        while moved > value and t > 1e-3:
-            t *= 0.5
-            moved = inside.objective(v + t * dv, intercept + t * dc)
-        if moved > value:
-            break
-        v, intercept, value = v + t * dv, intercept + t * dc, moved
-        if t < 1.0 or decrement <= 1e-15 * value:
-            break
-    w[active] = v
-    return w, intercept

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rectifold._engine.executor import TaskPool
 from rectifold._engine.tree_search import TreeProgress, TreeStatus, search_tree
 from rectifold.core.certificate import ConeTree, ConeTrees
-from rectifold.training.convex.cone_sides import Side, cone_sides
+from rectifold.training.convex.cone_sides import cone_sides
 
 __all__ = ["LEAST_RHO", "PricingProof", "ProofProgress", "Proven"]
 
@@ -23,9 +23,9 @@ Array = NDArray[np.float64]
 
 LEAST_RHO = 1.003
 """Below, the trees around a neuron that attains the level grow without end."""
-_RHOS = (3.0, 2.5, 2.0, 1.7, 1.5, 1.35, 1.25, 1.2, 1.15, 1.1, 1.07, 1.05, 1.035, 1.025, 1.018, 1.013, 1.009, 1.006)
+_RHOS = tuple(1.0 + 2.0 * 0.82**k for k in range(33))
 _DIVES = 64
-_STAGES = (0.02, 0.2, 0.8)
+_STAGES = (0.02, 0.7, 0.9)
 """Shares of the work left that the next rho may be expected to need."""
 _QUOTA = 40_000_000
 _MAX_NODES = 32_000_000

@@ -1,20 +1,18 @@
-"""Cone trees by plain recursion, and certificates made of them; shares no code with the checker."""
+"""Cone trees by plain recursion, one cone at a time; shares no code with the checker or the search."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
-from certify.certified_cases import certified
 from oracles import projection_norms
-from scipy.optimize import nnls
+from scipy.optimize import minimize, nnls
 
 from rectifold import all_patterns
-from rectifold.certify import verify
 from rectifold.core.certificate import CONE_EXTENSION, CONE_LEAF, ConeLeaves, ConeTree, ConeTrees
 
 LARGEST = 4000
+PATIENCE = 6
 
 
 def largest_gain(X, r):
@@ -46,18 +44,18 @@ class TreeBuilder:
         nodes = np.array(self.nodes, np.uint16)
         return ConeTree(output, sign, self.bound, self.rotation, self.metric, self.row_weights, nodes, leaves)
 
-    def _grow(self, rays):
+    def _grow(self, rays, patience=PATIENCE):
         assert len(self.nodes) < LARGEST
         V, k = np.array(rays), len(rays)
-        byte, a, value, u = self._relax(V)
+        byte, a, value = self._relax(V)
         if value <= self.bound * (1 - 1e-7):
             self.nodes.append(CONE_LEAF)
             self.alphas.append(byte)
             self.duals.append(a)
             self.rays.append(V)
             return
-        residual = self.residual(byte / 255, k)
-        if k < self.d and (self.eager or self.gain(u) ** 2 + 1.4 * residual**2 > self.bound**2):
+        reached = np.hypot(self.gain(a) / max(np.linalg.norm(a), 1e-300), 1.2 * self.residual(byte / 255, k))
+        if k < self.d and (self.eager or patience == 0 or reached > self.bound):
             self.nodes.append(CONE_EXTENSION)
             self._grow([*rays, axis(self.d, k, 1.0)])
             self._grow([*rays, axis(self.d, k, -1.0)])
@@ -66,25 +64,24 @@ class TreeBuilder:
         middle = V[i] / np.sqrt(V[i] ** 2 @ self.metric) + V[j] / np.sqrt(V[j] ** 2 @ self.metric)
         middle /= np.linalg.norm(middle)
         self.nodes.append(256 * i + j)
-        self._grow([*rays[:i], middle, *rays[i + 1 :]])
-        self._grow([*rays[:j], middle, *rays[j + 1 :]])
+        self._grow([*rays[:i], middle, *rays[i + 1 :]], patience - 1)
+        self._grow([*rays[:j], middle, *rays[j + 1 :]], patience - 1)
 
     def _relax(self, V):
-        """Average activities over the maximisers of the relaxation; then round them to bytes."""
-        best, alpha = None, 1.0 * (self.Z @ V.sum(axis=0) > 0)
-        for step in range(25):
-            byte = np.rint(alpha * 255).astype(np.uint8)
-            a, u = self._maximise(V, byte / 255)
-            value = self.leaf_value(V, byte / 255, a)
-            if best is None or value < best[2]:
-                best = byte, a, value, u
-            if value <= self.bound * (1 - 1e-7):
-                break
-            alpha = alpha + ((self.Z @ u > 0) - alpha) / (1 + 0.7 * step)
-        return best
+        """Activities, in bytes, that give the cone a small bound: half the square of the bound is smooth in them."""
+
+        def half_square(alpha):
+            _, u, value = self._maximise(V, alpha)
+            return 0.5 * value**2, -self.down * (self.Z @ u) * value
+
+        start = 1.0 * (self.Z @ V.sum(axis=0) > 0)
+        best = minimize(half_square, start, jac=True, bounds=[(0, 1)] * len(start), method="L-BFGS-B")
+        byte = np.rint(best.x * 255).astype(np.uint8)
+        a = self._maximise(V, byte / 255)[0]
+        return byte, a, self.leaf_value(V, byte / 255, a)
 
     def _maximise(self, V, alpha):
-        """The shortest a with Va >= c, and the direction u that maximises a'u1 + (||b|| + K) ||u2||."""
+        """The shortest a with Va >= c, the unit u that maximises a'u1 + (||b|| + K) ||u2||, and the maximum."""
         system = np.vstack(
             [V.T, self.levels(V, alpha) / self.size]
         )  # least distance programming, Lawson and Hanson 1974
@@ -92,7 +89,7 @@ class TreeBuilder:
         rest = system @ nnls(system, target)[0] - target
         a, b = -self.size * rest[:-1] / rest[-1], self.beside(alpha, len(V))
         u = a + b / max(np.linalg.norm(b), 1e-300) * self.residual(alpha, len(V))
-        return a, u / max(np.linalg.norm(u), 1e-300)
+        return a, u / max(np.linalg.norm(u), 1e-300), float(np.linalg.norm(u))
 
     def gain(self, u):
         return float(self.r @ np.maximum(self.Z @ u, 0.0))
@@ -135,23 +132,3 @@ def build(X, r, ratio=1.02, sign=1, output=0, **options):
 
 def without_leaves(trees):
     return ConeTrees(tuple(replace(tree, leaves=None) for tree in trees.trees))
-
-
-@cache
-def cone_certified(loss="squared", stored=True, ratio=1.02, **switches):
-    """The claim that tight cone trees prove at the dual point of a spectral certificate."""
-    c = certified("spectral", loss, **switches)
-    X, theta = c.problem.design, c.theta.to_float()
-    if c.bias_scale is not None:
-        X = np.hstack([X[:, :-1] - c.bias_center, np.full((len(X), 1), c.bias_scale)])
-    trees = [build(X, theta[:, k], ratio, s, k) for k in range(theta.shape[1]) for s in (1, -1)]
-    evidence = ConeTrees(tuple(trees))
-    return claim(replace(c, evidence=evidence if stored else without_leaves(evidence)))
-
-
-def claim(c):
-    """Take the largest scale and lower bound that the evidence allows."""
-    loose = replace(c, scale=0.0, lower_bound=0.0)
-    pricing = verify(loose, grade="interval").residuals["pricing_bound"]
-    scaled = replace(loose, scale=c.problem.alpha / pricing * (1 - 1e-9))
-    return replace(scaled, lower_bound=verify(scaled).residuals["dual_value"] * (1 - 1e-9))
