@@ -27,7 +27,8 @@ def cone_tree_pricing(X: Array, theta: Array, evidence: ConeTrees, grade: Grade)
 
     Notes
     -----
-    Per leaf O(n d): about 2 us at n = 442, d = 7 where the leaves are stored, 10 us where they are not.
+    Per leaf O(n d): about 2 us at n = 442, d = 7 where the leaves are stored, 10 us where they are not; memory
+    O(depth) beside the certificate.
     """
     require(isinstance(evidence.trees, tuple), "trees must be a tuple")
     out = np.full((1, theta.shape[1], 2), np.inf)

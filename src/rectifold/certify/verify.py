@@ -41,7 +41,8 @@ def verify(
 
     Notes
     -----
-    The cost is O(n d) per leaf of the evidence, and one d x d eigenvalue problem where a leaf has rows of unknown sign.
+    The cost is O(n d) per leaf of the evidence; leaves of cone trees that were not stored are closed anew, which takes
+    some five times as long.
     """
     level = _grade(grade)
     if isinstance(result_or_certificate, Result):

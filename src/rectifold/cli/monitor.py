@@ -65,6 +65,9 @@ class ScreenMonitor:
         if np.isfinite(floor):
             parts += [f"bound {number(floor)}", f"gap {percent(max(best - floor, 0.0) / best if best > 0 else 0.0)}"]
         parts += [f"{key.removeprefix('n_')} {count:g}" for key, count in counts.items() if "neurons" in key]
+        if "rho" in counts:
+            parts.append(f"trying rho {counts['rho']:.4g}")
+            parts.append(f"{number(counts.get('nodes'), 3)} nodes, about {number(counts.get('nodes_left'), 2)} left")
         self._progress.update(self._line, description="  ".join(parts))
 
     def note(self, text: str) -> None:

@@ -20,6 +20,7 @@ class TrainingOptions:
     gap_tol: float = 1e-2
     max_work: int = 3_000_000_000
     random_state: int | np.random.Generator | None = 0
+    keep_leaves: bool = False
 
     def __post_init__(self) -> None:
         for name in ("tol", "gap_tol"):

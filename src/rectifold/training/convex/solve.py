@@ -42,6 +42,7 @@ def solve_convex_relu(
     callback: Monitor | None = None,
     time_limit: float | None = None,
     executor: Executor | None = None,
+    keep_leaves: bool = False,
 ) -> Result[Any]:
     """Train a two-layer network to the optimum of ``loss + alpha sum_j ||w_j|| ||a_j||``.
 
@@ -65,7 +66,8 @@ def solve_convex_relu(
     gap_tol : float
         Relative gap at which a network counts as certified, or, by search only, as priced.
     max_work : int
-        Effort of the proof in samples visited, so that the answer depends neither on the clock nor on threads.
+        Effort of the proof in samples visited, so that the answer depends neither on the clock nor on threads; the
+        default is worth some 10 s on one core.
     warm_start : ReLUNetwork, optional
         A two-layer network to start from.
     random_state : int, Generator or None
@@ -73,15 +75,19 @@ def solve_convex_relu(
     time_limit : float, optional
         Seconds.
     executor : concurrent.futures.Executor, optional
-        Runs outputs that are independent problems (several outputs, ``output_penalty="l1"``, all patterns): threads,
-        loky, or Dask's ``client.get_executor()``. The result is the same as without one.
+        Runs the trees of the proof, and outputs that are independent problems (several outputs,
+        ``output_penalty="l1"``, all patterns): threads, loky, or Dask's ``client.get_executor()``. The result is the
+        same as without one.
+    keep_leaves : bool
+        Keep the multipliers of every leaf of the proof in the certificate, n + 8 d bytes each, instead of 2 bytes a
+        node; `verify` is then several times faster.
 
     Returns
     -------
     Result
         ``solution`` is a `ReLUNetwork` or, gated, a `GatedModel`; ``bound`` is proven for all networks, or for the
         given patterns; ``stats`` holds ``priced_gap``, ``restricted_gap`` (NaN where not computed), ``starts``,
-        ``rounds``, ``iterations``, ``neurons`` and ``seconds``.
+        ``rounds``, ``iterations``, ``neurons``, ``seconds``, and for the trees ``proof_work`` and ``proof_nodes``.
 
     Raises
     ------
@@ -92,7 +98,7 @@ def solve_convex_relu(
     ----------
     Mishkin and Pilanci (2023); Pilanci and Ergen (2020) for the convex program.
     """
-    options = TrainingOptions(tol, max_iter, n_starts, certify, gap_tol, max_work, random_state)
+    options = TrainingOptions(tol, max_iter, n_starts, certify, gap_tol, max_work, random_state, keep_leaves)
     problem = ConvexReLUProblem(X, y, alpha, loss, hidden_bias, fit_intercept, output_penalty, sample_weight)
     budget = Budget(callback, time_limit)
     if activation not in ("relu", "gated"):

@@ -102,7 +102,7 @@ def _prove(
     best: TrainingCertificate | None = None
     for _ in range(_PROOF_ROUNDS):
         report = _ProofReport(problem, found, budget)
-        effort = ProofEffort(options.gap_tol, left, floor, False, jobs.pool, budget.should_stop, report)
+        effort = ProofEffort(options.gap_tol, left, floor, options.keep_leaves, jobs.pool, budget.should_stop, report)
         _, certificate, info = lower_bound(problem, found.network, found.theta, effort)
         left, nodes = max(left - info.work, 0), nodes + info.n_nodes
         best = _higher(best, certificate)
