@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from joblib.externals.loky import get_reusable_executor
 from problems import small
+from quick import solve_convex_relu
 from threadpoolctl import threadpool_limits
 
 from rectifold._engine.executor import TaskPool, worker_count
 from rectifold.core.errors import ProblemError, SolverError
 from rectifold.core.result import Status
-from rectifold.training.convex.solve import solve_convex_relu
 
 # A killed worker leaves pipes for the collector, and Dask says goodbye to it in several ways.
 ignore_debris = pytest.mark.filterwarnings(

@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from problems import small
+from quick import MAX_WORK, solve_convex_relu
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -23,7 +24,6 @@ from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
 from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLURegressor
-from rectifold.training.convex.solve import solve_convex_relu
 
 QUICK = {"certify": False, "tol": 1e-4, "n_starts": 50, "max_iter": 20}
 
@@ -42,7 +42,7 @@ def classes(k=2, n=40):
 
 def test_attributes_are_those_of_the_result():
     X, y = regression()
-    est = ConvexReLURegressor(alpha=0.01).fit(X, y)
+    est = ConvexReLURegressor(alpha=0.01, max_work=MAX_WORK).fit(X, y)
     result = solve_convex_relu(X, y, 0.01)
     assert est.objective_ == result.value == est.result_.value
     assert est.lower_bound_ == result.bound
@@ -102,7 +102,7 @@ def test_a_callback_hears_and_stops():
             return True
 
     monitor = Stop()
-    est = ConvexReLURegressor(0.01).fit(*regression(), callback=monitor)
+    est = ConvexReLURegressor(0.01, max_work=MAX_WORK).fit(*regression(), callback=monitor)
     assert est.result_.status is Status.INTERRUPTED
     assert monitor.stages[-1] == "done"
     assert np.isfinite(est.predict(regression()[0])).all()
@@ -308,7 +308,7 @@ def test_convergence_warning_only_when_the_tolerance_was_missed():
     X, y = small(2, n=60, d=5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ConvexReLURegressor(0.05).fit(X, y)
+        ConvexReLURegressor(0.05, max_work=MAX_WORK).fit(X, y)
     est = ConvexReLURegressor(1e-4, tol=1e-9, max_iter=1, certify=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -59,19 +59,21 @@ class Case:
 
     @cached_property
     def best(self):
-        """The minimum over all patterns; where that is no convex program, what training finds, which is no lower."""
-        if not self.is_convex_program:
-            return solve_convex_relu(self.X, self.y, self.alpha, certify=False, n_starts=20, max_iter=10, **self.switches)
-        X = self.X
-        if self.switches["hidden_bias"]:
-            X = np.column_stack([X, np.full(len(X), np.abs(X).max() or 1.0)])
-        if not X.any():
-            return solve_convex_relu(self.X, self.y, self.alpha, certify=False, **self.switches)
-        return solve_convex_relu(
-            self.X, self.y, self.alpha, all_patterns(X), tol=1e-9, certify=False, **self.switches
-        )  # fmt: skip
+        """A minimum over all patterns; where that is no convex program, a network, whose F is no lower."""
+        X = self.X if not self.switches["hidden_bias"] else np.column_stack([self.X, np.full(len(self.X), self._bias)])
+        if not self.is_convex_program or not X.any():
+            options = {"certify": False, "n_starts": 5, "max_iter": 2}
+            return solve_convex_relu(self.X, self.y, self.alpha, **options, **self.switches)
+        patterns = all_patterns(X)
+        return solve_convex_relu(self.X, self.y, self.alpha, patterns, certify=False, **self.switches)
+
+    @property
+    def _bias(self):
+        """A column for the bias that suits the data's size: the patterns are those of a column of ones."""
+        return np.abs(self.X).max() or 1.0
 
 
+@cache
 def random_case(seed, n_max=30):
     rng = np.random.default_rng(seed)
     hidden_bias = (True, False, "free")[rng.integers(3)]
@@ -90,7 +92,8 @@ def random_case(seed, n_max=30):
     }
     y = _targets(loss, outputs, rng, X)
     null = ConvexReLUProblem(X, y, 1.0, **switches)
-    scale = float(exact_gains(null.design, null.null_theta).max()) or 1.0
+    most, size = (float(f(null.design, null.null_theta).max()) for f in (exact_gains, sizes))
+    scale = most if most > 1e-9 * size else max(size, 1.0)
     alpha = scale * float(np.exp(rng.uniform(np.log(0.03), np.log(0.9))))
     return Case(f"seed {seed}: {kind}, n={n}, d={d}, {outputs} x {switches}", X, y, alpha, switches)
 

@@ -20,12 +20,12 @@ from problems import (
     table_classes,
     xor,
 )
+from quick import solve_convex_relu
 
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
 from rectifold.training.convex.alpha_max import alpha_max
 from rectifold.training.convex.patterns import all_patterns, sample_patterns
-from rectifold.training.convex.solve import solve_convex_relu
 
 
 def merged_width(problem, network, angle=1e-3):

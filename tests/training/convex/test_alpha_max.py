@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import planar_patterns, projection_norms
 from problems import small, targets_for
+from quick import alpha_max_bound
 
 from rectifold.core.errors import ProblemError
 from rectifold.core.problem import ConvexReLUProblem
-from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
+from rectifold.training.convex.alpha_max import alpha_max
 from rectifold.training.convex.patterns import all_patterns, sample_patterns
 
 

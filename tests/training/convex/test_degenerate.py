@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from problems import small, targets_for
+from quick import alpha_max_bound, solve_convex_relu
 
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Status
-from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
+from rectifold.training.convex.alpha_max import alpha_max
 from rectifold.training.convex.patterns import sample_patterns
-from rectifold.training.convex.solve import solve_convex_relu
 
 LOSSES = ("squared", "logistic", "squared_hinge", "multinomial")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from oracles import cone_program, nuclear_program
 from problems import small, targets_for
+from quick import solve_convex_relu
 
 from rectifold.core.errors import ProblemError
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
 from rectifold.training.convex.patterns import sample_patterns
-from rectifold.training.convex.solve import solve_convex_relu
 
 
 def with_ones(X):

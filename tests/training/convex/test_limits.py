@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from problems import small, targets_for
+from quick import solve_convex_relu
 
 from rectifold.certify import verify
 from rectifold.core.errors import ProblemError
@@ -13,7 +14,6 @@ from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Status
 from rectifold.training.convex.options import TrainingOptions
 from rectifold.training.convex.patterns import sample_patterns
-from rectifold.training.convex.solve import solve_convex_relu
 
 LOSSES = ("squared", "logistic", "squared_hinge", "multinomial")
 

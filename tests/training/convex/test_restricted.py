@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import cone_program, projection_norms
 from problems import small, targets_for
+from quick import solve_convex_relu
 
 from rectifold.certify import verify
 from rectifold.core.errors import ProblemError
@@ -17,7 +18,6 @@ from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
 from rectifold.training.convex.alpha_max import alpha_max
 from rectifold.training.convex.patterns import all_patterns, sample_patterns
-from rectifold.training.convex.solve import solve_convex_relu
 
 SWITCHES = (
     {"hidden_bias": True, "fit_intercept": True},

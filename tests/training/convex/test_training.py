@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from oracles import cone_program, direction_program
 from problems import small, targets_for
+from quick import alpha_max_bound, solve_convex_relu
 
 from rectifold.certify import verify
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
-from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
+from rectifold.training.convex.alpha_max import alpha_max
 from rectifold.training.convex.patterns import all_patterns
-from rectifold.training.convex.solve import solve_convex_relu
 
 
 def design(X, hidden_bias):

@@ -12,7 +12,7 @@ from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.blocks import BlockProgram
 from rectifold.training.convex.descent import Neurons, descend, extended
 from rectifold.training.convex.face_newton import Face, newton_on_face
-from rectifold.training.convex.interior_point import solve_interior_point, starting_point
+from rectifold.training.convex.interior_point import InteriorPoint, solve_interior_point, starting_point
 from rectifold.training.convex.patterns import move_off_kinks
 from rectifold.training.convex.pricing import Priced, price, starting_directions
 
@@ -23,14 +23,17 @@ _NEGLIGIBLE = 1e-4
 _ACTIVE_SLACK = 0.02
 _MERGE_ANGLES = (0.05, 0.015, 0.004)
 _NEWTON_STEPS = 30
-_NEWTON_SIZE = 2000
-_NEAR = 3e-4
+_NEWTON_SIZE, _CHEAP_SIZE = 2000, 200
+_NEAR, _COARSE_GAP = 3e-4, 1e-3
 _STALLED = 8
 _PROGRESS = 0.9
 _REACHED = 3.0
-_COARSEST, _ACCURACY = 1e-4, 0.03
+_COARSEST, _ACCURACY = 1e-4, 0.02
+_SLOW, _SLOW_GAP = 1e-4, 0.5
+_SPARE = 1.0
 _FAR = 3e-3
 _DESCENT_STEPS = 100
+_SOLVE_STEPS, _ASCENT_STEPS, _PRICING_SHARE = 30, 960, 0.3
 
 
 @dataclass
@@ -125,12 +128,13 @@ class ColumnGeneration:
 
         A round solves the convex program on the cells in use and on those that pricing proposes, no further than the
         gap asks for: dual points near the central path price far better than the extreme ones, which swing from round
-        to round. The lowest network and the highest bound may come from different rounds. Within `_NEAR` of the
-        optimum collinear neurons are merged and the network is brought to a stationary point by `newton_on_face`,
+        to round. The lowest network and the highest bound may come from different rounds. The cells in use are those
+        of the network's neurons and, where the last round was slow, those that were nearly active. Within `_NEAR` of
+        the optimum collinear neurons are merged and the network is brought to a stationary point by `newton_on_face`,
         whose dual point is exact.
         """
         best = self._incumbent(*signed(start), float(start.intercept[0]))
-        priced = self._price(best, self.n_starts)
+        priced = self._price(best, self.n_starts, coarse=True)
         cells, stalled = (best.w, best.signs), 0
         while True:
             stopped = self.should_stop()
@@ -148,33 +152,45 @@ class ColumnGeneration:
             if solved is None:
                 stalled += 1
                 continue
-            raw, cells = solved
-            n_starts = self.n_starts * (1 + min(stalled, 3))
-            priced = self._improve(best, raw, n_starts, near=before.priced_gap <= _NEAR or stalled > 0)
+            raw, spare = solved
+            near = before.priced_gap <= _NEAR or stalled > 0
+            current, priced = self._improve(best, raw, self._starts(best, len(raw.w), stalled), near=near)
+            gain = (before.objective - best.objective) / best.objective
+            stalled = 0 if gain > self.tol or best.priced_gap < _PROGRESS * before.priced_gap else stalled + 1
             if raw.complementarity > _REACHED * accuracy:  # thin cells that crowd each other kept it from there
                 cells = (best.w, best.signs)
-            gain = before.objective - best.objective
-            progress = gain > self.tol * best.objective or best.priced_gap < _PROGRESS * before.priced_gap
-            stalled = 0 if progress else stalled + 1
+            elif gain < _SLOW and best.priced_gap > _SLOW_GAP * before.priced_gap:
+                cells = (np.vstack([current.w, spare[0]]), np.concatenate([current.signs, spare[1]]))
+            else:
+                cells = (current.w, current.signs)
             self.on_round(best, self.rounds)
         return best if self.should_stop() else self._simplified(best)
 
     def _accuracy(self, best: Incumbent) -> float:
         return max(min(_COARSEST, _ACCURACY * best.priced_gap), 0.1 * self.tol, 1e-9)
 
-    def _improve(self, best: Incumbent, raw: Incumbent, n_starts: int, *, near: bool) -> Priced:
-        """Price the end of a round and take over into the incumbent what is better than there."""
-        current = self._merged(raw)
-        if near and current.w.size <= _NEWTON_SIZE:
-            current, before = self._stationary(current), best.priced_gap
-            priced = self._price(current, n_starts) if self._may_raise(best, current) else None
-            best.improve(current)
-            if priced is not None and best.priced_gap < _PROGRESS * before:
-                return priced
-        priced = self._price(raw, n_starts)
+    def _starts(self, best: Incumbent, n_blocks: int, stalled: int) -> int:
+        """Return how many starts the round's pricing has: where a round is dear, what is overlooked is dearer."""
+        if stalled or best.priced_gap > _COARSE_GAP:
+            return self.n_starts * (1 + min(stalled, 3))
+        n, d = self.problem.design.shape
+        size = n_blocks * d
+        solve = _SOLVE_STEPS * min(size * n**2 + n**3 / 3, n * size**2 + size**3 / 3)
+        affordable = _PRICING_SHARE * solve / (_ASCENT_STEPS * n * d)
+        return int(np.clip(affordable, self.n_starts, 2 * self.n_starts))
+
+    def _improve(self, best: Incumbent, raw: Incumbent, n_starts: int, *, near: bool) -> tuple[Incumbent, Priced]:
+        """Price the end of a round, take over into the incumbent what is better, and return the merged network."""
+        current, before, priced = self._merged(raw), best.priced_gap, None
+        if current.w.size <= (_NEWTON_SIZE if near else _CHEAP_SIZE):
+            current = self._stationary(current)
+            if self._may_raise(best, current):
+                priced = self._price_beside(best, current, n_starts)
         best.improve(current)
-        best.improve(raw)
-        return priced
+        if priced is None or not best.priced_gap < _PROGRESS * before:
+            priced = self._price_beside(best, raw, n_starts)
+            best.improve(raw)
+        return current, priced
 
     def _simplified(self, best: Incumbent) -> Incumbent:
         """Settle on the cells of the incumbent where it is not optimal there, and merge what Newton's method allows."""
@@ -204,7 +220,7 @@ class ColumnGeneration:
         if candidate.objective >= best.objective:
             return cells
         best.improve(candidate)
-        return np.vstack([candidate.w, cells[0]]), np.concatenate([candidate.signs, cells[1]])
+        return candidate.w, candidate.signs
 
     # -- one round ----------------------------------------------------------------------------------------------
 
@@ -223,7 +239,7 @@ class ColumnGeneration:
         return w[first], signs[first]
 
     def _solve(self, w: Array, signs: Array, accuracy: float) -> tuple[Incumbent, tuple[Array, Array]] | None:
-        """Return the optimum on the cells of w, and points and signs of the cells that it is worth to keep."""
+        """Return the optimum on the cells of w, and points and signs of further cells that it is worth to keep."""
         if len(w) == 0:
             return None
         program = BlockProgram(self.problem, w @ self.problem.design.T > 0, signs)
@@ -236,8 +252,14 @@ class ColumnGeneration:
         raw.complementarity = float(products.sum()) * (2 + point.slack.shape[1]) / raw.objective
         program = program.subset(kept)  # theta feels the blocks that the network leaves out
         raw.theta, _ = program.smoothed(program.fit(point.w, point.intercept), float(products.mean()))
-        alive |= np.linalg.norm(point.q, axis=1) > (1 - _ACTIVE_SLACK) * self.problem.alpha
-        return raw, (point.w[alive], signs[kept][alive])
+        return raw, self._spare(point, signs[kept], alive)
+
+    def _spare(self, point: InteriorPoint, signs: Array, alive: NDArray[np.bool_]) -> tuple[Array, Array]:
+        """Return points and signs of the cells that are nearly active, at most as many as are active."""
+        ratios = np.where(alive, 0.0, np.linalg.norm(point.q, axis=1) / self.problem.alpha)
+        best = np.argsort(-ratios, kind="stable")[: int(_SPARE * alive.sum())]
+        best = best[ratios[best] > 1 - _ACTIVE_SLACK]
+        return point.w[best], signs[best]
 
     def _merged(self, raw: Incumbent) -> Incumbent:
         """Merge nearly collinear neurons as far as that does not cost more than the tolerance."""
@@ -277,11 +299,19 @@ class ColumnGeneration:
         theta, hidden = self._theta(other), np.maximum(self._entered @ self.problem.design.T, 0.0)
         return scaled_bound(self.problem, theta, float(np.abs(hidden @ theta).max(initial=0.0))) > best.bound
 
-    def _price(self, incumbent: Incumbent, n_starts: int) -> Priced:
+    def _price_beside(self, best: Incumbent, incumbent: Incumbent, n_starts: int) -> Priced:
+        """Price, and lower the bound of ``best`` where a direction found shows an oversight of its own pricing."""
+        priced = self._price(incumbent, n_starts, coarse=best.priced_gap > _COARSE_GAP)
+        theta = self._theta(best)
+        values = np.abs(np.maximum(priced.directions @ self.problem.design.T, 0.0) @ theta)
+        best.bound = min(best.bound, scaled_bound(self.problem, theta, float(values.max(initial=0.0))))
+        return priced
+
+    def _price(self, incumbent: Incumbent, n_starts: int, *, coarse: bool = False) -> Priced:
         problem, theta = self.problem, self._theta(incumbent)
         own = incumbent.w / np.maximum(np.linalg.norm(incumbent.w, axis=1, keepdims=True), 1e-300)
         starts = starting_directions(problem, n_starts, self.rng)
-        priced = price(problem, theta, np.vstack([own, self._entered, starts]))
+        priced = price(problem, theta, np.vstack([own, self._entered, starts]), coarse=coarse)
         self._entered = np.vstack([priced.directions[priced.values > problem.alpha], self._entered])[: len(starts) // 2]
         incumbent.bound = scaled_bound(problem, theta, priced.largest)
         incumbent.starts = priced.starts

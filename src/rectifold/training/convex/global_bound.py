@@ -30,8 +30,8 @@ Array = NDArray[np.float64]
 
 _TREE_BIAS_RATIO = 30.0
 """Column of a free hidden bias in the trees, over the largest input: costs 0.06 %."""
-_TREE_ROUNDING = 1e-8
-"""What `verify` may add to the bound of a tree for rounding, relative; its own figure is below 1e-9."""
+_TREE_ROUNDING, _ROUNDING_PER_ROW = 1e-8, 1e-13
+"""What `verify` may add to the bound of a tree for rounding, relative: its own figure is below a tenth of this."""
 _MAX_SIZE = 2e7
 """Entries of the design up to which trees are tried."""
 
@@ -197,7 +197,7 @@ def _bound_pricing(
     tree_rows, values = pricing_rows(problem, _TREE_BIAS_RATIO), dual.to_float()
     if value_at is None or _is_joint(problem):
         levels = np.maximum(attained_gains(tree_rows.X, values), 1e-6 * spectral)
-    base = tree_rows.combine(levels, problem) * (1.0 + _TREE_ROUNDING)
+    base = tree_rows.combine(levels, problem) * (1.0 + max(_TREE_ROUNDING, _ROUNDING_PER_ROW * len(values)))
 
     def tell(progress: ProofProgress) -> None:
         bound = min(progress.proven * base, spectral)

@@ -21,8 +21,8 @@ _FEWEST_STARTS = 32
 _SUBSAMPLE = 4096
 _COARSE_SHARE = 0.7
 _NEARLY_BEST = 0.98
-_CANDIDATES, _PROJECTED = 400, 120
-_CROSSINGS = 10
+_FEW_CANDIDATES, _CANDIDATES, _PROJECTED = 60, 400, 120
+_CROSSINGS, _WORTH_CROSSING = 9, 0.9
 _PROJECTION_SIZE = 2e6
 
 
@@ -72,7 +72,9 @@ def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.rando
     return np.asarray(starts / np.maximum(np.linalg.norm(starts, axis=1, keepdims=True), 1e-300))
 
 
-def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: int = 120) -> Priced:
+def price(
+    problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: int = 120, coarse: bool = False
+) -> Priced:
     """Ascend from every start and return the distinct ends.
 
     The step ``u <- u + h 0.96^t g / ||g||``, h = 0.5 and 0.1 in turn, along the generalised gradient ``g`` is
@@ -87,6 +89,8 @@ def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: 
         Ascended once per sign and output, or once under the l2 penalty of several outputs.
     max_iter : int
         Each iteration costs ``4 n d k`` operations in single-precision matrix products.
+    coarse : bool
+        Project on fewer cells and do not cross their kinks.
 
     Returns
     -------
@@ -112,7 +116,9 @@ def price(problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: 
         if isinstance(job, _Signed):
             order = np.argsort(-np.concatenate([part[2] for part in parts[mine:]]), kind="stable")
             best = np.vstack([part[0] for part in parts[mine:]])[order]
-            u = job.in_cells(best[:_CANDIDATES] if problem.design.size <= _PROJECTION_SIZE else best[:0])
+            candidates = _FEW_CANDIDATES if coarse else _CANDIDATES
+            u = best[: candidates if problem.design.size <= _PROJECTION_SIZE else 0]
+            u = job.in_cells(u, 0 if coarse else _CROSSINGS)
             values, outputs = job.evaluate(u)
             parts.append((u, outputs, values))
     directions, outputs, values = (np.concatenate(z) for z in zip(*parts, strict=True))
@@ -202,17 +208,20 @@ class _Signed(_Ascent):
         values = np.maximum(u @ self.X.T, 0.0) @ self.theta
         return values, np.broadcast_to(self.unit, (len(u), len(self.unit))).copy()
 
-    def in_cells(self, u: Array) -> Array:
+    def in_cells(self, u: Array, crossings: int) -> Array:
         """Return the maximisers over the first cells of the rows of u and over the cells that these lead to."""
         if len(u) == 0:
             return u
         patterns, first = np.unique(u @ self.X.T > 0, axis=0, return_index=True)
         patterns, ends = patterns[np.argsort(first)[:_PROJECTED]], []
-        for _ in range(_CROSSINGS):
+        for left in range(crossings, -1, -1):
             projections = ConeProjector(self.X, patterns).project(self.theta)
             norms, points = projections.norms[0], projections.points[0]
             ends.append(points[norms > 0] / norms[norms > 0, None])
-            cases = [(patterns[b], points[b], projections.rows[0, b]) for b in np.flatnonzero(norms > 0)]
+            if left == 0:
+                break
+            high = np.flatnonzero(norms > _WORTH_CROSSING * norms.max(initial=0.0))
+            cases = [(patterns[b], points[b], projections.rows[0, b]) for b in high]
             crossed = [flipped for flipped in (self._beyond(*case) for case in cases) if flipped is not None]
             if not crossed:
                 break
@@ -270,6 +279,5 @@ def _distinct(directions: Array, outputs: Array, values: Array) -> NDArray[np.in
         if taken[i]:
             continue
         kept.append(int(i))
-        close = np.linalg.norm(directions - directions[i], axis=1) < _SEPARATION
-        taken |= close & ((outputs * outputs[i]).sum(axis=1) > 0)
+        taken |= (directions @ directions[i] > 1 - 0.5 * _SEPARATION**2) & (outputs @ outputs[i] > 0)
     return np.asarray(kept, dtype=np.intp)
