@@ -28,7 +28,7 @@ test: .venv-test/.installed
 	.venv-test/bin/codespell
 	.venv-test/bin/mypy
 	.venv-test/bin/lint-imports
-	OMP_NUM_THREADS=1 .venv-test/bin/pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv-test/bin/pytest -n auto $(PYTEST_ARGS)
 
 slow: .venv-test/.installed
 	OMP_NUM_THREADS=1 .venv-test/bin/pytest -m slow $(PYTEST_ARGS)

@@ -83,6 +83,8 @@ def random_case(seed, n_max=30):
     d = int(rng.integers(1, 5 if hidden_bias is False else 4))
     n, kind = int(rng.integers(max(3, outputs), n_max + 1)), DATA[rng.integers(len(DATA))]
     X = _inputs(kind, rng, n, d)
+    if hidden_bias == "free" and not X.any():
+        X[0] = 1.0
     switches = {
         "loss": loss,
         "hidden_bias": hidden_bias,

@@ -13,19 +13,23 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from rectifold.certify import verify
+from rectifold.core.certificate import ConeTrees, SpectralBound
 from rectifold.core.errors import ProblemError
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import DyadicArray
+from rectifold.training.convex import global_bound
 from rectifold.training.convex.dual_rounding import round_dual
 from rectifold.training.convex.global_bound import (
+    ProofEffort,
     alpha_max_bound,
-    cover_count,
     lower_bound,
-    pattern_bounds,
     restricted_bound,
-    sign_tree_bound,
-    spectral_bound,
+    with_network,
 )
+from rectifold.training.convex.pricing_bounds import pattern_bounds, spectral_bound
+
+EFFORT = ProofEffort(max_work=5_000_000)
+TIGHT = ProofEffort(gap_tol=1e-6, max_work=20_000_000)  # rho stays above 1.003
 
 
 def gain(X, r):
@@ -79,93 +83,27 @@ def tiny_case(fit_intercept, alpha_times_n=0.1 * 4.503967139672):
     return ConvexReLUProblem(X, y, alpha_times_n / 10, hidden_bias=False, fit_intercept=fit_intercept)
 
 
-class TestPricing:
+class TestSpectralBound:
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("switches", [{}, {"d": 1}, {"hidden_bias": False}, {"outputs": 2}], ids=str)
-    def test_bounds_cover_brute_force(self, seed, switches):
+    def test_covers_brute_force(self, seed, switches):
         problem = problem_of(seed=seed, n=8, **switches)
         theta = round_dual(problem, problem.null_theta)
-        truth = gains(problem.design, theta.to_float())
-        joint = np.linalg.norm(truth)
-        cheap, evidence, _ = spectral_bound(problem, theta)
-        assert joint <= cheap <= 6 * joint
+        joint = np.linalg.norm(gains(problem.design, theta.to_float()))
+        bound, evidence, _ = spectral_bound(problem, theta)
+        assert joint <= bound <= 6 * joint
         assert np.all(evidence.row_weights > 0)
-        trees = sign_tree_bound(problem, theta, 0.0, max_nodes=20_000)
-        assert joint * (1 - 1e-12) <= trees.bound <= joint * (1 + 1e-5)
-        assert trees.attained == pytest.approx(truth.max(), rel=1e-5)
 
-    @given(
-        st.lists(st.tuples(*[st.integers(-2, 2)] * 4), min_size=2, max_size=7),
-        st.booleans(),
-        st.integers(0, 60),
-    )
-    @settings(max_examples=40, deadline=None)
-    def test_degenerate_integer_data(self, rows, hidden_bias, nodes):
-        data = np.array(rows, dtype=float)
-        problem = ConvexReLUProblem(data[:, :2], data[:, 2], 0.1, hidden_bias=hidden_bias, sample_weight=3 + data[:, 3])
-        theta = round_dual(problem, problem.null_theta)
-        truth = float(gains(problem.design, theta.to_float()).max())
-        cheap, _, _ = spectral_bound(problem, theta)
-        assert cheap >= truth * (1 - 1e-12)
-        trees = sign_tree_bound(problem, theta, truth, max_nodes=nodes)
-        assert trees.bound >= truth * (1 - 1e-12)
-        bound, certificate = alpha_max_bound(problem, max_nodes=nodes)
-        assert bound >= truth
-        for grade in ("float", "interval"):
-            verdict = verify(certificate, grade=grade)
-            assert verdict.holds, str(verdict)
-
-    def test_a_reachable_target_is_reached(self):
-        problem = problem_of(n=9)
-        theta = problem.null_theta
-        truth = float(gains(problem.design, theta).max())
-        assert sign_tree_bound(problem, theta, 1.05 * truth, max_nodes=5000).reached
-        few = sign_tree_bound(problem, theta, 1.05 * truth, max_nodes=2)
-        assert not few.reached
-        assert few.n_nodes == 2
-        assert few.bound >= truth
-
-    def test_a_refuted_target_gives_a_neuron(self):
-        problem = problem_of(n=9)
-        theta = problem.null_theta
-        truth = float(gains(problem.design, theta).max())
-        tau = 0.9 * truth
-        found = sign_tree_bound(problem, theta, tau, max_nodes=5000, stop_when_refuted=True)
-        assert not found.reached
-        assert np.linalg.norm(found.violator) == pytest.approx(1.0)
-        assert np.abs(theta[:, 0] @ np.maximum(problem.design @ found.violator, 0.0)) > tau
-        assert sign_tree_bound(problem, theta, 1.05 * truth, max_nodes=5000).violator is None
-
-    def test_a_free_bias_gives_a_neuron_of_the_design(self):
-        problem = problem_of(n=9, hidden_bias="free")
-        theta = round_dual(problem, problem.null_theta)
-        found = sign_tree_bound(problem, theta, 0.0, max_nodes=5000)
-        u = found.violator
-        values = np.maximum(problem.design @ u, 0.0)
-        size = np.linalg.norm(u[:-1])
-        assert found.bound / 1.006 <= np.abs(theta.to_float()[:, 0] @ values) / size <= found.bound
-
-    def test_the_free_bias_bound_covers_a_search(self):
+    def test_covers_a_free_bias(self):
         problem = problem_of(n=9, d=1, hidden_bias="free")
         theta = round_dual(problem, problem.null_theta)
-        x, r = problem.design[:, 0], theta.to_float()[:, 0]
-        truth = max(abs(r @ np.maximum(v * (x - x[i]), 0.0)) for v in (1.0, -1.0) for i in range(len(x)))
-        assert truth <= sign_tree_bound(problem, theta, 0.0, max_nodes=5000).bound <= 1.006 * truth
-        assert truth <= spectral_bound(problem, theta)[0] <= 5 * truth
+        assert free_gain(problem, theta) <= spectral_bound(problem, theta)[0] <= 5 * free_gain(problem, theta)
 
-    def test_asked_to_stop(self):
-        problem = problem_of(n=12)
-        found = sign_tree_bound(problem, problem.null_theta, 0.0, max_nodes=10**6, should_stop=lambda: True)
-        assert found.n_nodes < 300
 
-    def test_same_input_same_bits(self):
-        problem = problem_of(n=12)
-        a, b = (sign_tree_bound(problem, problem.null_theta, 0.0, max_nodes=300) for _ in range(2))
-        assert a.bound == b.bound
-        assert all(np.array_equal(s.splits, t.splits) for s, t in zip(a.evidence.trees, b.evidence.trees, strict=True))
-
-    def test_cells(self):
-        assert [cover_count(n, d) for n, d in ((10, 2), (20, 3), (30, 3), (12, 5))] == [20, 382, 872, 1124]
+def free_gain(problem, theta):
+    """For one input the best kink is at a sample."""
+    x, r = problem.design[:, 0], theta.to_float()[:, 0]
+    return max(abs(r @ np.maximum(v * (x - x[i]), 0.0)) for v in (1.0, -1.0) for i in range(len(x)))
 
 
 class TestLowerBound:
@@ -174,22 +112,25 @@ class TestLowerBound:
     def test_below_the_conic_optimum_and_close(self, fit_intercept, alpha):
         problem = tiny_case(fit_intercept, alpha * 4.5)
         value, network = conic_optimum(problem, planar_patterns(problem.design))
-        bound, certificate, info = lower_bound(problem, network, max_nodes=5000)
+        bound, certificate, info = lower_bound(problem, network, effort=EFFORT)
         assert bound <= value + 1e-9
         assert bound >= value * (1 - 1e-2)
         assert info.pricing_bound <= info.spectral_bound
         assert verify(certificate, grade="interval").holds
-        cheap, certificate, info = lower_bound(problem, network, max_nodes=0)
+        cheap, certificate, info = lower_bound(problem, network)
         assert cheap <= bound
-        assert info.n_nodes == 0
+        assert info.work == info.n_nodes == 0
+        assert isinstance(certificate.evidence, SpectralBound)
         assert verify(certificate, grade="interval").holds
 
     def test_known_value(self):
         problem = tiny_case(False)
         value, network = conic_optimum(problem, planar_patterns(problem.design))
         assert 10 * value == pytest.approx(2.8854439902, rel=1e-7)
-        bound, _, _ = lower_bound(problem, network, max_nodes=5000, gap_tol=1e-7)
-        assert bound == pytest.approx(value, rel=1e-6)
+        bound, certificate, _ = lower_bound(problem, network, effort=TIGHT)
+        assert value * (1 - 3e-3) <= bound <= value * (1 + 1e-8)
+        assert isinstance(certificate.evidence, ConeTrees)
+        assert [(tree.output, tree.sign) for tree in certificate.evidence.trees] == [(0, 1), (0, -1)]
 
     @pytest.mark.parametrize("seed", range(3))
     @pytest.mark.parametrize("loss", LOSSES)
@@ -197,7 +138,7 @@ class TestLowerBound:
         problem = problem_of(loss, seed=seed)
         best = min(problem.objective(descended(problem, seed=s, width=12, steps=3000)) for s in range(2))
         for steps in (0, 50, 3000):
-            bound, certificate, _ = lower_bound(problem, descended(problem, steps=steps), max_nodes=500)
+            bound, certificate, _ = lower_bound(problem, descended(problem, steps=steps), effort=EFFORT)
             assert 0 <= bound <= best
             assert verify(certificate, grade="interval").holds
 
@@ -206,43 +147,70 @@ class TestLowerBound:
         problem = problem_of(loss)
         network = descended(problem, steps=10)
         theta = np.random.default_rng(0).standard_normal(problem.targets.shape)
-        bound, certificate, _ = lower_bound(problem, network, theta, max_nodes=100)
+        bound, certificate, _ = lower_bound(problem, network, theta, EFFORT)
         assert 0 <= bound <= certificate.objective
         assert verify(certificate, grade="interval").holds
-        bound, certificate, _ = lower_bound(problem, network, np.zeros_like(theta), max_nodes=100)
+        bound, certificate, _ = lower_bound(problem, network, np.zeros_like(theta), EFFORT)
         assert verify(certificate, grade="interval").holds
 
-    def test_the_violator_of_a_bad_network(self):
+    @pytest.mark.parametrize("switches", [{}, {"hidden_bias": False}, {"hidden_bias": "free"}], ids=str)
+    @pytest.mark.parametrize("fraction", [0.95, 0.7, 0.4])
+    def test_a_network_that_can_be_bettered_is_refuted_by_a_neuron(self, switches, fraction):
+        problem = problem_of(n=9, **switches)
+        truth = gains(problem.design, problem.null_theta).max()
+        problem = problem.with_alpha(fraction * truth)
+        _, _, info = lower_bound(problem, constant_of(problem), problem.null_theta, TIGHT)
+        u = info.violator
+        size = np.linalg.norm(u[:-1] if problem.hidden_bias == "free" else u)
+        gained = np.abs(problem.null_theta[:, 0] @ np.maximum(problem.design @ u, 0.0)) / size
+        assert problem.alpha < gained <= truth * (1 + 1e-5)
+        assert info.attained * problem.alpha == pytest.approx(gained, rel=1e-2)
+
+    def test_a_goal_that_is_met_ends_the_proof(self):
         problem = tiny_case(True)
-        constant = problem.network(np.empty((0, 2)), np.empty((0, 1)), problem.null_intercept)
-        _, _, info = lower_bound(problem, constant, max_nodes=2000)
-        gained = np.abs(problem.null_theta[:, 0] @ np.maximum(problem.design @ info.violator, 0.0))
-        assert gained > problem.alpha
+        _, network = conic_optimum(problem, planar_patterns(problem.design))
+        found = [lower_bound(problem, network, effort=ProofEffort(tol, 10**7)) for tol in (0.5, 0.2, 0.05, 0.01)]
+        gaps = [1.0 - bound / certificate.objective for bound, certificate, _ in found]
+        assert all(gap <= tol for gap, tol in zip(gaps, (0.5, 0.2, 0.05, 0.01), strict=True))
+        assert found[0][2].work < found[-1][2].work
+
+    def test_another_network_of_the_same_problem(self):
+        problem = tiny_case(True)
+        _, network = conic_optimum(problem, planar_patterns(problem.design))
+        bound, certificate, _ = lower_bound(problem, network, effort=EFFORT)
+        other = with_network(problem, certificate, constant_of(problem))
+        assert other.lower_bound == bound
+        assert other.objective == problem.null_value > certificate.objective
+        assert verify(other, grade="interval").holds
 
     @pytest.mark.parametrize("theta", [np.zeros((3, 1)), np.full((10, 1), np.nan), "text"])
     def test_bad_theta(self, theta):
         problem = tiny_case(True)
-        constant = problem.network(np.empty((0, 2)), np.empty((0, 1)), problem.null_intercept)
         with pytest.raises(ProblemError):
-            lower_bound(problem, constant, theta)
+            lower_bound(problem, constant_of(problem), theta)
 
-    def test_large_data_take_the_cheap_bound_only(self):
-        rng = np.random.default_rng(0)
-        X = rng.standard_normal((3000, 12))
-        problem = ConvexReLUProblem(X, np.abs(X[:, 0]), 0.05)
-        network = descended(problem, steps=50, width=4)
-        bound, certificate, info = lower_bound(problem, network)
-        assert info.n_nodes == 0
-        assert bound > 0
-        assert verify(certificate, grade="interval").holds
+    @pytest.mark.parametrize(("n_inputs", "most"), [(251, 2e7), (3, 200)], ids=["dimensions", "numbers"])
+    def test_trees_are_not_tried_out_of_reach(self, n_inputs, most, monkeypatch):
+        """Too many dimensions for a stream, or too many numbers: the cheap bound only."""
+        monkeypatch.setattr(global_bound, "_MAX_SIZE", most)
+        X = np.random.default_rng(0).standard_normal((60, n_inputs))
+        problem = ConvexReLUProblem(X, np.abs(X[:, 0]), 0.1)
+        bound, certificate, info = lower_bound(problem, constant_of(problem), effort=EFFORT)
+        assert info.work == 0
+        assert isinstance(certificate.evidence, SpectralBound)
+        assert 0 < bound <= problem.null_value
+
+
+def constant_of(problem):
+    d, k = problem.design.shape[1], problem.n_outputs
+    return problem.network(np.empty((0, d)), np.empty((0, k)), problem.null_intercept)
 
 
 class TestAlphaMax:
     @pytest.mark.parametrize(("fit_intercept", "known"), [(False, 4.503967139672), (True, 2.257667407)])
     def test_known_values(self, fit_intercept, known):
-        bound, certificate = alpha_max_bound(tiny_case(fit_intercept), max_nodes=5000, gap_tol=1e-8)
-        assert 10 * bound == pytest.approx(known, rel=1e-7)
-        assert 10 * bound >= known * (1 - 1e-9)
+        bound, certificate = alpha_max_bound(tiny_case(fit_intercept), TIGHT)
+        assert known <= 10 * bound <= known * 1.0031
         verdict = verify(certificate, grade="interval")
         assert verdict.holds
         assert verdict.residuals["relative_gap"] <= 1e-10
@@ -251,18 +219,36 @@ class TestAlphaMax:
     @pytest.mark.parametrize("switches", [{}, {"hidden_bias": "free"}, {"fit_intercept": False}], ids=str)
     def test_the_constant_is_certified(self, loss, switches):
         problem = problem_of(loss, **switches)
-        for nodes in (0, 300):
-            bound, certificate = alpha_max_bound(problem, max_nodes=nodes)
+        truth = gains(problem.design, problem.null_theta).max()
+        for effort in (None, EFFORT):
+            bound, certificate = alpha_max_bound(problem, effort)
             verdict = verify(certificate, grade="interval")
             assert verdict.holds, str(verdict)
             assert verdict.residuals["relative_gap"] <= 1e-10
-            assert certificate.problem.alpha == bound
+            assert certificate.problem.alpha == bound >= truth
+        assert problem.n_outputs > 1 or bound <= 1.02 * truth
 
     def test_constant_targets(self):
         problem = ConvexReLUProblem(np.arange(6.0).reshape(3, 2), np.ones(3), 0.1)
-        bound, certificate = alpha_max_bound(problem)
+        bound, certificate = alpha_max_bound(problem, EFFORT)
         assert bound <= 1e-10
         assert verify(certificate, grade="interval").holds
+
+    @given(
+        st.lists(st.tuples(*[st.integers(-2, 2)] * 4), min_size=2, max_size=7),
+        st.booleans(),
+        st.integers(0, 20_000),
+    )
+    @settings(max_examples=40, deadline=None)
+    def test_degenerate_integer_data(self, rows, hidden_bias, work):
+        data = np.array(rows, dtype=float)
+        problem = ConvexReLUProblem(data[:, :2], data[:, 2], 0.1, hidden_bias=hidden_bias, sample_weight=3 + data[:, 3])
+        truth = float(gains(problem.design, round_dual(problem, problem.null_theta).to_float()).max())
+        bound, certificate = alpha_max_bound(problem, ProofEffort(max_work=work))
+        assert bound >= truth * (1 - 1e-12)
+        for grade in ("float", "interval"):
+            verdict = verify(certificate, grade=grade)
+            assert verdict.holds, str(verdict)
 
 
 class TestRestricted:
@@ -275,7 +261,7 @@ class TestRestricted:
         assert verify(certificate, grade="interval").holds
         complete, _ = conic_optimum(problem, planar_patterns(problem.design))
         assert complete < value * (1 - 1e-4)  # so the restricted bound is none of the true problem
-        assert lower_bound(problem, network, max_nodes=5000)[0] <= complete
+        assert lower_bound(problem, network, effort=EFFORT)[0] <= complete
 
     def test_bounds_are_exact_on_each_cone(self):
         problem = problem_of(n=7)

@@ -129,7 +129,7 @@ def test_training_claims_nothing_false(block, n_max):
         assert result.value >= case.best.value * (1 - 1e-5), case.name
         certified[result.proof] += 1
     print(dict(certified))
-    assert certified["certified"] >= 0.95 * certified.total() > 0
+    assert certified["certified"] >= 0.9 * certified.total() > 0
 
 
 @every_block

@@ -24,8 +24,10 @@ Array = NDArray[np.float64]
 LEAST_RHO = 1.003
 """Below, the trees around a neuron that attains the level grow without end."""
 _RHOS = tuple(1.0 + 2.0 * 0.82**k for k in range(33))
-_DIVES = 64
-_STAGES = (0.02, 0.7, 0.9)
+_DIVES = 128
+_PATIENCE = 2.0
+"""An attempt ends when it has cost this many times what was expected of it."""
+_STAGES = (0.02, 0.1, 0.6, 0.9)
 """Shares of the work left that the next rho may be expected to need."""
 _QUOTA = 40_000_000
 _MAX_NODES = 32_000_000
@@ -133,7 +135,9 @@ class PricingProof:
                 continue
             if rho is None:
                 break
-            complete = self._attempt(rho, max_work, should_stop, on_progress)
+            patience = _PATIENCE * max(self._costs[rho], _STAGES[0] * max_work)
+            limit = int(min(max_work, self._known.work + patience))
+            complete = self._attempt(rho, limit, should_stop, on_progress)
             if self._known.violator is not None:
                 break
             rhos = [r for r in rhos if (r < rho if complete else r > rho)]
