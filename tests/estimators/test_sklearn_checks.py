@@ -1,4 +1,4 @@
-"""scikit-learn's own estimator checks, in full."""
+"""scikit-learn's own estimator checks, in full; at an alpha that suits the scale of their data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLUReg
 
 @parametrize_with_checks(
     [
-        ConvexReLURegressor(certify=False),
-        ConvexReLURegressor(certify=False, output_penalty="l1"),
-        ConvexReLUClassifier(certify=False),
-        ConvexReLUClassifier(certify=False, loss="squared_hinge"),
+        ConvexReLURegressor(alpha=5.0, certify=False),
+        ConvexReLURegressor(alpha=5.0, certify=False, output_penalty="l1"),
+        ConvexReLUClassifier(alpha=0.02, certify=False),
+        ConvexReLUClassifier(alpha=0.02, certify=False, loss="squared_hinge"),
     ]
 )
 def test_estimator_checks(estimator, check):

@@ -97,7 +97,10 @@ def random_case(seed, n_max=30):
     most, size = (float(f(null.design, null.null_theta).max()) for f in (exact_gains, sizes))
     scale = most if most > 1e-9 * size else max(size, 1.0)
     alpha = scale * float(np.exp(rng.uniform(np.log(0.03), np.log(0.9))))
-    return Case(f"seed {seed}: {kind}, n={n}, d={d}, {outputs} x {switches}", X, y, alpha, switches)
+    stated = ", ".join(f"{name}={value}" for name, value in switches.items() if name != "sample_weight")
+    return Case(
+        f"seed {seed} (n_max={n_max}): {kind}, n={n}, d={d}, outputs={outputs}, {stated}", X, y, alpha, switches
+    )
 
 
 def _inputs(kind, rng, n, d):
@@ -125,7 +128,8 @@ def _targets(loss, outputs, rng, X):
     n = len(X)
     if loss != "squared":
         classes = 2 if outputs == 1 else 3  # "two" outputs of a hinge are three classes too
-        labels = rng.permutation(np.arange(n) % classes)
+        labels = np.arange(n) % classes
+        labels[4:] = rng.permutation(labels[4:])  # the first rows keep a weight, and so every class does
         return np.where(labels, 1.0, -1.0) if classes == 2 else labels
     Y = np.abs(X @ rng.standard_normal((X.shape[1], outputs))) + rng.uniform(0, 1) * rng.standard_normal((n, outputs))
     Y = np.round(Y) if rng.integers(4) == 0 else Y

@@ -114,18 +114,23 @@ def _side(Z: Array, theta: Array, output: int, sign: int, rotation: Array, metri
     return Side(output, sign, rotation, metric, weights, task, size)
 
 
-def attained_gains(X: Array, theta: Array) -> Array:
-    """Return what short ascents from many directions find of ``max_u +-theta_k'(Xu)_+``, shape (K,)."""
+def attained_gains(X: Array, theta: Array) -> tuple[Array, Array]:
+    """Return what short ascents from many directions find of ``max_u |theta_k'(Xu)_+|``, (K,), and where, (K, d)."""
     n, d = X.shape
     count = int(np.clip(_ASCENT_FLOPS / (100.0 * n * d), 8, 200))
     rng = np.random.default_rng(0)
-    best = np.zeros(theta.shape[1])
+    reach = np.sqrt(np.mean(X * X, axis=0))
+    reach = np.maximum(reach, 1e-6 * max(float(reach.max()), 1e-300))
+    best, where = np.zeros(theta.shape[1]), np.zeros((theta.shape[1], d))
     for k in range(theta.shape[1]):
         for r in (theta[:, k], -theta[:, k]):
-            U = rng.standard_normal((d, count))
+            U = rng.standard_normal((d, count)) / reach[:, None]
             for _ in range(25):
                 U /= np.maximum(np.linalg.norm(U, axis=0), 1e-300)
                 heights = np.maximum(X @ U, 0.0)
-                best[k] = max(best[k], float((r @ heights).max()))
+                found = r @ heights
+                top = int(found.argmax())
+                if found[top] > best[k]:
+                    best[k], where[k] = found[top], U[:, top]
                 U = X.T @ (r[:, None] * (heights > 0))
-    return best
+    return best, where

@@ -195,8 +195,9 @@ def _bound_pricing(
     if enough or effort.max_work < 1 or d > MAX_DIMENSION or problem.design.size > _MAX_SIZE or spectral <= 0.0:
         return spectral, evidence, rows, info
     tree_rows, values = pricing_rows(problem, _TREE_BIAS_RATIO), dual.to_float()
+    gains, directions = attained_gains(tree_rows.X, values)
     if value_at is None or _is_joint(problem):
-        levels = np.maximum(attained_gains(tree_rows.X, values), 1e-6 * spectral)
+        levels = np.maximum(gains, 1e-6 * spectral)
     base = tree_rows.combine(levels, problem) * (1.0 + max(_TREE_ROUNDING, _ROUNDING_PER_ROW * len(values)))
 
     def tell(progress: ProofProgress) -> None:
@@ -207,6 +208,11 @@ def _bound_pricing(
         goal = 1.0 + effort.gap_tol
     else:
         goal = _goal(lambda rho: value_at(rho * base) >= wanted)
+    worst = int((gains / levels).argmax())
+    attained = float(gains[worst] / levels[worst])
+    if attained > max(goal, effort.floor * 1.0005):  # a neuron is missing: no need of trees to see it
+        missing = tree_rows.in_design(directions[worst], problem)
+        return spectral, evidence, rows, BoundInfo(spectral, spectral, 1.0, missing, attained)
     proof = PricingProof(tree_rows.X, values, levels, effort.pool, effort.keep_leaves)
     proven = proof.run(
         goal,
