@@ -120,7 +120,7 @@ def attained_gains(X: Array, theta: Array) -> tuple[Array, Array]:
     count = int(np.clip(_ASCENT_FLOPS / (100.0 * n * d), 8, 200))
     rng = np.random.default_rng(0)
     reach = np.sqrt(np.mean(X * X, axis=0))
-    reach = np.maximum(reach, 1e-6 * max(float(reach.max()), 1e-300))
+    reach = np.maximum(reach / max(float(reach.max()), 1e-150), 1e-6)  # so that every column moves the hyperplanes
     best, where = np.zeros(theta.shape[1]), np.zeros((theta.shape[1], d))
     for k in range(theta.shape[1]):
         for r in (theta[:, k], -theta[:, k]):

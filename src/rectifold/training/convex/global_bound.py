@@ -30,8 +30,10 @@ Array = NDArray[np.float64]
 
 _TREE_BIAS_RATIO = 30.0
 """Column of a free hidden bias in the trees, over the largest input: costs 0.06 %."""
-_TREE_ROUNDING, _ROUNDING_PER_ROW = 1e-8, 1e-13
+_TREE_ROUNDING, _ROUNDING_PER_ROW, _ROUNDING_PER_SIZE = 1e-8, 1e-13, 1e-12
 """What `verify` may add to the bound of a tree for rounding, relative: its own figure is below a tenth of this."""
+_LEAST_SIZE = 1e-140
+"""Of the gains, below which the cheap bound is as good as any."""
 _MAX_SIZE = 2e7
 """Entries of the design up to which trees are tried."""
 
@@ -196,9 +198,13 @@ def _bound_pricing(
         return spectral, evidence, rows, info
     tree_rows, values = pricing_rows(problem, _TREE_BIAS_RATIO), dual.to_float()
     gains, directions = attained_gains(tree_rows.X, values)
+    sizes = np.linalg.norm(tree_rows.X, axis=1) @ np.abs(values)
+    if sizes.max() < _LEAST_SIZE:
+        return spectral, evidence, rows, info
     if value_at is None or _is_joint(problem):
-        levels = np.maximum(gains, 1e-6 * spectral)
-    base = tree_rows.combine(levels, problem) * (1.0 + max(_TREE_ROUNDING, _ROUNDING_PER_ROW * len(values)))
+        levels = np.maximum(gains, 1e-5 * float(sizes.max()))
+    rounding = max(_TREE_ROUNDING, _ROUNDING_PER_ROW * len(values), _ROUNDING_PER_SIZE * float((sizes / levels).max()))
+    base = tree_rows.combine(levels, problem) * (1.0 + rounding)
 
     def tell(progress: ProofProgress) -> None:
         bound = min(progress.proven * base, spectral)
