@@ -27,7 +27,7 @@ _RHOS = tuple(1.0 + 2.0 * 0.82**k for k in range(33))
 _DIVES = 128
 _PATIENCE = 2.0
 """An attempt ends when it has cost this many times what was expected of it."""
-_STAGES = (0.02, 0.1, 0.6, 0.9)
+_STAGES = (0.02, 0.1, 0.75, 0.95)
 """Shares of the work left that the next rho may be expected to need."""
 _QUOTA = 40_000_000
 _MAX_NODES = 32_000_000
