@@ -10,6 +10,7 @@ from training.convex.pricing_cases import exact_gains, random_case, sizes
 
 from rectifold._engine.tree_search import TreeStatus, search_tree
 from rectifold.certify import verify
+from rectifold.core.result import Status
 from rectifold.training.convex.cone_sides import cone_sides
 from rectifold.training.convex.dual_rounding import round_dual
 from rectifold.training.convex.global_bound import ProofEffort, alpha_max_bound, lower_bound
@@ -107,7 +108,7 @@ def test_lower_bounds_are_never_above_the_minimum(block, n_max):
             assert bound <= truth * (1 + ROUNDING), case.name
             exact = exact_gains(problem.design, certificate.theta.to_float()).max()
             assert info.pricing_bound >= exact * (1 - ROUNDING), case.name
-            if i == 0 and case.is_convex_program:
+            if i == 0 and case.is_convex_program and case.best.status is Status.OPTIMAL:
                 certified[bound >= truth * (1 - 1.01e-2)] += 1
             if seed % 10 == 0:
                 verdict = verify(certificate, grade="interval")
@@ -126,7 +127,8 @@ def test_training_claims_nothing_false(block, n_max):
             continue
         result = solve_convex_relu(case.X, case.y, case.alpha, max_work=PROOF, n_starts=20, **case.switches)
         assert result.bound <= case.best.value * (1 + ROUNDING), case.name
-        assert result.value >= case.best.value * (1 - 1e-5), case.name
+        if case.best.status is Status.OPTIMAL:
+            assert result.value >= case.best.value * (1 - 1e-5), case.name
         certified[result.proof] += 1
     print(dict(certified))
     assert certified["certified"] >= 0.9 * certified.total() > 0
