@@ -1,6 +1,7 @@
 """Closes the leaves of a cone tree that was stored without its alphas and dual vectors.
 
-Nothing here has to be right: what is found closes a leaf only through `leaf_bounds`, and bisecting a leaf covers it.
+Nothing here has to be right: what is found closes a leaf only through `leaf_bounds`, and what a leaf is split into
+covers it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rectifold.certify.cone_descent import Averages, Gradients
-from rectifold.certify.cone_geometry import Cones, bisected, joined
+from rectifold.certify.cone_geometry import Cones, bisected, extended, joined
 from rectifold.certify.cone_rows import ConeRows, blocks
 from rectifold.certify.cone_saddle import Saddle
 from rectifold.certify.verdict import Refusal
@@ -29,7 +30,7 @@ _FREE_SPLITS = 1000
 
 
 class Replay:
-    """Closes cones at a bound, those that resist after bisecting them, up to a limited effort.
+    """Closes cones at a bound, those that resist after bisecting or extending them, up to a limited effort.
 
     Cones that averages do not close wait until there are enough of them for one batch of gradient steps.
 
@@ -116,8 +117,13 @@ class Replay:
             raise Refusal("A direction exceeds the bound of a cone tree.")
         if self._splits_left < 0 or state.shares.shape[1] < 2:
             raise Refusal("The leaves of a cone tree could not be closed at its bound.")
-        first, second = _edges(state.cones, state.shares, self._rows)
-        self._fresh.extend(bisected(state.cones, first, second, self._metric, self._rows))
+        blocked = state.is_blocked(self._bound) & (state.cones.dims < self._rows.dimension)
+        if blocked.any():
+            self._fresh.extend(extended(state.cones.take(np.flatnonzero(blocked)), self._rows))
+            state = state.take(~blocked)
+        if len(state):
+            first, second = _edges(state.cones, state.shares, self._rows)
+            self._fresh.extend(bisected(state.cones, first, second, self._metric, self._rows))
 
 
 def _popped(parts: list[_Batch], count: int) -> list[_Batch]:

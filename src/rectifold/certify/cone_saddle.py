@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 _FIRST_SWEEPS, _SWEEPS = 12, 8
 _SMALLEST = 1e-300
+_EXTENSION = 1.3
 
 
 @dataclass(eq=False)
@@ -118,6 +119,18 @@ class Saddle:
         value = (self._levels() * self.shares).sum(axis=1) + (beside**2).sum(axis=1)
         value += (self.pulls * directions).sum(axis=1) - supports
         return np.asarray(value / np.maximum(np.linalg.norm(directions, axis=1), _SMALLEST))
+
+    def is_blocked(self, bound: float) -> NDArray[np.bool_]:
+        """Return where the residual term alone, or what g attains in the cone with it, is too much for bisections."""
+        inside = self._points()
+        inside /= np.maximum(np.linalg.norm(inside, axis=1), _SMALLEST)[:, None]
+        beside = np.where(
+            np.arange(self.pulls.shape[1]) < self.cones.dims[:, None], 0.0, self.rows.half_sum - self.pulls
+        )
+        residual = np.linalg.norm(beside, axis=1) + self.rows.spreads(self.cones.dims)
+        k = inside.shape[1]
+        value = self.rows.heights(inside) - np.maximum(inside @ self.rows.negative[:, :k].T, 0.0).sum(axis=1)
+        return np.asarray(np.maximum(value, 0.0) ** 2 + _EXTENSION * residual**2 > bound**2)
 
     def gains(self) -> Array:
         """Return g at the maximisers u, normalised, shape (m,)."""

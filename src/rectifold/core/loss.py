@@ -95,9 +95,11 @@ class Loss(ABC):
 
     def _domain_end(self, theta: Array, y: Array, s: Array, t_max: float) -> float:
         """Return the largest t in [0, t_max] with ``t theta`` in the domain, which is convex and holds 0."""
-        if np.isfinite(self.dual_value(t_max * theta, y, s)):
-            return t_max
-        inside, outside = 0.0, t_max
+        inside, outside = 0.0, min(1.0, t_max)
+        while np.isfinite(self.dual_value(outside * theta, y, s)):
+            if outside == t_max:
+                return t_max
+            inside, outside = outside, min(2.0 * outside, t_max)
         for _ in range(80):
             middle = 0.5 * (inside + outside)
             if np.isfinite(self.dual_value(middle * theta, y, s)):

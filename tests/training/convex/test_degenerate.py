@@ -137,3 +137,13 @@ def test_contradicting_labels_cannot_be_fitted():
     X, y = [[1.0], [1.0], [2.0]], [-1, 1, 1]
     result = solve_convex_relu(X, y, 1e-3, loss="logistic")
     assert result.value >= np.log(2) * 2 / 3
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_inputs_that_are_all_zero_leave_nothing_to_learn(loss):
+    _, y = small(3, n=7)
+    result = solve_convex_relu(
+        np.zeros((7, 1)), targets_for(loss, y), 0.09, loss=loss, hidden_bias=False, fit_intercept=False
+    )
+    assert result.solution.widths == (0,)
+    assert result.relative_gap == pytest.approx(0.0, abs=1e-9)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.blocks import BlockProgram
+from rectifold.training.convex.coordinates import Coordinates
 from rectifold.training.convex.descent import Neurons, descend, extended
 from rectifold.training.convex.face_newton import Face, newton_on_face
 from rectifold.training.convex.interior_point import InteriorPoint, solve_interior_point, starting_point
@@ -103,6 +104,8 @@ class ColumnGeneration:
     n_starts : int
         Random starts of pricing a round; the last pricing uses four times as many.
     rng : numpy.random.Generator
+    known : ndarray, shape (m, d)
+        Directions that every pricing judges: those that a proof was refuted by.
     should_stop : callable
     on_round : callable
         Called with the incumbent after every round.
@@ -114,14 +117,17 @@ class ColumnGeneration:
     tol: float
     n_starts: int
     rng: np.random.Generator
+    known: Array
     should_stop: Callable[[], bool] = lambda: False
     on_round: Callable[[Incumbent, int], None] = lambda incumbent, rounds: None
     rounds: int = field(default=0, init=False)
     iterations: int = field(default=0, init=False)
     _entered: Array = field(init=False, repr=False)
+    _coordinates: Coordinates = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._entered = np.empty((0, self.problem.design.shape[1]))
+        self._coordinates = Coordinates.of(self.problem.design)
 
     def run(self, start: Neurons, max_rounds: int) -> Incumbent:
         """Improve on the network ``start`` until pricing finds no neuron that enters.
@@ -133,7 +139,7 @@ class ColumnGeneration:
         the optimum collinear neurons are merged and the network is brought to a stationary point by `newton_on_face`,
         whose dual point is exact.
         """
-        best = self._incumbent(*signed(start), float(start.intercept[0]))
+        best = self._incumbent(*signed(start, self._coordinates), float(start.intercept[0]))
         priced = self._price(best, self.n_starts, coarse=True)
         cells, stalled = (best.w, best.signs), 0
         while True:
@@ -202,7 +208,9 @@ class ColumnGeneration:
             return best
         limit = best.objective * (1 + 0.1 * self.tol)
         for angle in _MERGE_ANGLES:
-            merged = self._stationary(self._incumbent(*merge_collinear(best.w, best.signs, angle), best.intercept))
+            merged = self._stationary(
+                self._incumbent(*merge_collinear(best.w, best.signs, angle, self._coordinates), best.intercept)
+            )
             if len(merged.w) < len(best.w) and merged.objective <= limit:
                 merged.complementarity = best.complementarity
                 best.objective = merged.objective
@@ -216,7 +224,7 @@ class ColumnGeneration:
             return cells
         neurons = extended(self.problem, best.neurons(), priced, _NEW_PER_ROUND)
         moved = descend(self.problem, neurons, max_iter=_DESCENT_STEPS, should_stop=self.should_stop)
-        candidate = self._incumbent(*signed(moved), float(moved.intercept[0]))
+        candidate = self._incumbent(*signed(moved, self._coordinates), float(moved.intercept[0]))
         if candidate.objective >= best.objective:
             return cells
         best.improve(candidate)
@@ -264,7 +272,7 @@ class ColumnGeneration:
     def _merged(self, raw: Incumbent) -> Incumbent:
         """Merge nearly collinear neurons as far as that does not cost more than the tolerance."""
         for angle in _MERGE_ANGLES:
-            w, signs = merge_collinear(raw.w, raw.signs, angle)
+            w, signs = merge_collinear(raw.w, raw.signs, angle, self._coordinates)
             merged = self._incumbent(w, signs, raw.intercept)
             if merged.objective <= raw.objective * (1 + 0.1 * self.tol):
                 merged.complementarity = raw.complementarity
@@ -311,7 +319,7 @@ class ColumnGeneration:
         problem, theta = self.problem, self._theta(incumbent)
         own = incumbent.w / np.maximum(np.linalg.norm(incumbent.w, axis=1, keepdims=True), 1e-300)
         starts = starting_directions(problem, n_starts, self.rng)
-        priced = price(problem, theta, np.vstack([own, self._entered, starts]), coarse=coarse)
+        priced = price(problem, theta, np.vstack([own, self._entered, starts]), known=self.known, coarse=coarse)
         self._entered = np.vstack([priced.directions[priced.values > problem.alpha], self._entered])[: len(starts) // 2]
         incumbent.bound = scaled_bound(problem, theta, priced.largest)
         incumbent.starts = priced.starts
@@ -336,26 +344,27 @@ def scaled_gap(problem: ConvexReLUProblem, objective: float, theta: Array, large
     return float(max(objective - scaled_bound(problem, theta, largest), 0.0) / objective)
 
 
-def signed(neurons: Neurons) -> tuple[Array, Array]:
+def signed(neurons: Neurons, coordinates: Coordinates) -> tuple[Array, Array]:
     """Return neurons of one output as ``w_j |a_j|`` and the sign of a_j, negligible ones left out."""
     a = neurons.outputs[:, 0]
     w = neurons.directions * np.abs(a)[:, None]
     norms = np.linalg.norm(w, axis=1)
     kept = norms > 1e-3 * norms.max(initial=0.0)
-    return merge_collinear(w[kept], np.sign(a[kept]), 0.02)
+    return merge_collinear(w[kept], np.sign(a[kept]), 0.02, coordinates)
 
 
-def merge_collinear(w: Array, signs: Array, angle: float) -> tuple[Array, Array]:
-    """Add up neurons of equal sign within an angle (radians) of a larger one."""
+def merge_collinear(w: Array, signs: Array, angle: float, coordinates: Coordinates) -> tuple[Array, Array]:
+    """Add up neurons of equal sign within an angle (radians) of a larger one, whatever the coordinates."""
     order = np.argsort(-np.linalg.norm(w, axis=1), kind="stable")
     w, signs = w[order], signs[order]
-    unit = w / np.maximum(np.linalg.norm(w, axis=1, keepdims=True), 1e-300)
+    units = coordinates.units(w)
     free = np.ones(len(w), dtype=bool)
     merged, kept = [], []
     for j in range(len(w)):
         if not free[j]:
             continue
-        group = free & (signs == signs[j]) & (np.linalg.norm(unit - unit[j], axis=1) < angle)
+        near = [np.linalg.norm(unit - unit[j], axis=1) < angle for unit in units]
+        group = free & (signs == signs[j]) & np.logical_and.reduce(near)
         free &= ~group
         merged.append(w[group].sum(axis=0))
         kept.append(j)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rectifold._engine.tree_search import SubtreeTask
 from rectifold._kernels import ConeTreeSearch
 from rectifold.core.certificate import ConeLeaves, ConeTree
+from rectifold.training.convex.coordinates import Coordinates
 from rectifold.training.convex.spectral_bound import half_spread_upper, residual_weights
 
 __all__ = ["MAX_DIMENSION", "Side", "attained_gains", "cone_sides"]
@@ -119,12 +120,11 @@ def attained_gains(X: Array, theta: Array) -> tuple[Array, Array]:
     n, d = X.shape
     count = int(np.clip(_ASCENT_FLOPS / (100.0 * n * d), 8, 200))
     rng = np.random.default_rng(0)
-    reach = np.sqrt(np.mean(X * X, axis=0))
-    reach = np.maximum(reach / max(float(reach.max()), 1e-150), 1e-6)  # so that every column moves the hyperplanes
+    coordinates = Coordinates.of(X)
     best, where = np.zeros(theta.shape[1]), np.zeros((theta.shape[1], d))
     for k in range(theta.shape[1]):
         for r in (theta[:, k], -theta[:, k]):
-            U = rng.standard_normal((d, count)) / reach[:, None]
+            U = coordinates.onto(rng.standard_normal((count, d))).T
             for _ in range(25):
                 U /= np.maximum(np.linalg.norm(U, axis=0), 1e-300)
                 heights = np.maximum(X @ U, 0.0)

@@ -18,6 +18,8 @@ Bits = NDArray[np.bool_]
 _RANK_TOL = 1e-10
 _DECREMENT_TOL = 1e-14
 _NEGLIGIBLE = 1e-9
+_VANISHED = 1e-20
+"""A block whose penalty is below this share of the objective is gone: no digit of anything shows it."""
 _SAME_BREAK = 1e-12
 
 
@@ -83,6 +85,7 @@ def newton_on_face(
     """
     cache: dict[bytes, tuple[Array, Array]] = {}
     for _ in range(max_iter):
+        face = _without_vanished(face)
         if len(face.w) == 0:
             return face, True
         if should_stop():
@@ -101,6 +104,12 @@ def newton_on_face(
             return (face, True) if released is None else (released, False)
         face = moved
     return face, False
+
+
+def _without_vanished(face: Face) -> Face:
+    penalties = face.program.alpha * np.linalg.norm(face.w, axis=1)
+    alive = penalties > _VANISHED * face.objective()
+    return face if alive.all() else face.keep(alive)
 
 
 def _last_step(face: Face, dw: Array, dc: float) -> Face:

@@ -201,7 +201,8 @@ def _bound_pricing(
     sizes = np.linalg.norm(tree_rows.X, axis=1) @ np.abs(values)
     if sizes.max() < _LEAST_SIZE:
         return spectral, evidence, rows, info
-    if value_at is None or _is_joint(problem):
+    is_own_level = value_at is None or _is_joint(problem)
+    if is_own_level:
         levels = np.maximum(gains, 1e-5 * float(sizes.max()))
     rounding = max(_TREE_ROUNDING, _ROUNDING_PER_ROW * len(values), _ROUNDING_PER_SIZE * float((sizes / levels).max()))
     base = tree_rows.combine(levels, problem) * (1.0 + rounding)
@@ -225,14 +226,22 @@ def _bound_pricing(
         effort.max_work,
         ceiling=spectral / base,
         floor=effort.floor,
+        stop_at_violator=not is_own_level,
         should_stop=effort.should_stop,
         on_progress=tell,
     )
     violator = None if proven.violator is None else tree_rows.in_design(proven.violator, problem)
+    if is_own_level and violator is not None and not _enters(problem, values, violator):
+        violator = None
     info = BoundInfo(spectral, spectral, 1.0, violator, proven.attained, proven.work, proven.n_nodes)
     if proven.trees is None or proven.rho * base >= spectral:
         return spectral, evidence, rows, info
     return proven.rho * base, proven.trees, tree_rows, info
+
+
+def _enters(problem: ConvexReLUProblem, values: Array, direction: Array) -> bool:
+    gains = np.maximum(problem.design @ direction, 0.0) @ values
+    return bool(np.linalg.norm(gains, 2 if _is_joint(problem) else np.inf) > problem.alpha)
 
 
 def _goal(enough: Callable[[float], bool]) -> float:

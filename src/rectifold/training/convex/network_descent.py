@@ -54,6 +54,7 @@ def descend_and_price(
     n_starts: int,
     max_rounds: int,
     rng: np.random.Generator,
+    known: Array,
     should_stop: Callable[[], bool] = lambda: False,
     on_round: Callable[[DescentResult], None] = lambda result: None,
 ) -> DescentResult:
@@ -66,17 +67,19 @@ def descend_and_price(
     tol : float
         Stop once the priced gap is at most this.
     n_starts, max_rounds : int
+    known : ndarray, shape (m, d)
+        Directions that every pricing judges: those that a proof was refuted by.
 
     Notes
     -----
     First order: it ends 1e-5 to 1e-2 above the optimum, where kinks stop L-BFGS; the priced gap says how far.
     """
-    best = _priced(problem, start, n_starts, rng, 0)[0]
+    best = _priced(problem, start, n_starts, rng, known, 0)[0]
     neurons, stalled, single = start, 0, problem.design.size > _LARGE
     for rounds in range(1, max_rounds + 1):
         neurons = prune(descend(problem, neurons, max_iter=_STEPS, single=single, should_stop=should_stop))
         neurons = _simplified(problem, neurons)
-        current, priced = _priced(problem, neurons, n_starts, rng, rounds)
+        current, priced = _priced(problem, neurons, n_starts, rng, known, rounds)
         gain = best.objective - current.objective
         stalled = 0 if gain > 1e-4 * best.objective else stalled + 1
         best = current if gain > 0 else best
@@ -113,7 +116,7 @@ def _objective(problem: ConvexReLUProblem, neurons: Neurons) -> float:
 
 
 def _priced(
-    problem: ConvexReLUProblem, neurons: Neurons, n_starts: int, rng: np.random.Generator, rounds: int
+    problem: ConvexReLUProblem, neurons: Neurons, n_starts: int, rng: np.random.Generator, known: Array, rounds: int
 ) -> tuple[DescentResult, Priced]:
     fit = neurons.fit(problem.design)
     if problem.fit_intercept:
@@ -123,7 +126,7 @@ def _priced(
     if problem.fit_intercept:
         theta = problem.loss.to_domain(theta, problem.targets, problem.weights)
     own = neurons.directions / np.maximum(np.linalg.norm(neurons.directions, axis=1, keepdims=True), 1e-300)
-    priced = price(problem, theta, np.vstack([own, starting_directions(problem, n_starts, rng)]))
+    priced = price(problem, theta, np.vstack([own, starting_directions(problem, n_starts, rng)]), known=known)
     objective = _objective(problem, neurons)
     gap = scaled_gap(problem, objective, theta, priced.largest)
     return DescentResult(neurons, theta, objective, gap, priced.starts, rounds), priced

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.geometry.cones import ConeProjector
+from rectifold.training.convex.coordinates import Coordinates
 
 Array = NDArray[np.float64]
 
@@ -53,7 +54,9 @@ class Priced:
 
 
 def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.random.Generator) -> Array:
-    """Draw unit directions: half isotropic, half along random samples and differences of samples.
+    """Draw unit directions: half along random samples and differences of samples, half isotropic.
+
+    Isotropic is meant after scaling the columns and, in every other draw, in `Coordinates`.
 
     At most ``n_starts``, and fewer where an ascent is so dear that these would cost more than `_ASCENT_WORK`.
     """
@@ -62,6 +65,9 @@ def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.rando
     n_starts = min(n_starts, max(_FEWEST_STARTS, int(_ASCENT_WORK / (n * d))))
     half = n_starts // 2
     gauss = rng.standard_normal((n_starts - half, d)) / np.maximum(np.sqrt((X**2).mean(axis=0)), 1e-12)
+    coordinates = Coordinates.of(X)
+    if coordinates.T is not None:
+        gauss[1::2] = coordinates.onto(rng.standard_normal(gauss[1::2].shape))
     first, second = rng.integers(0, n, half), rng.integers(0, n, half)
     along = (
         X[first]
@@ -73,13 +79,20 @@ def starting_directions(problem: ConvexReLUProblem, n_starts: int, rng: np.rando
 
 
 def price(
-    problem: ConvexReLUProblem, theta: Array, starts: Array, *, max_iter: int = 120, coarse: bool = False
+    problem: ConvexReLUProblem,
+    theta: Array,
+    starts: Array,
+    *,
+    known: Array | None = None,
+    max_iter: int = 120,
+    coarse: bool = False,
 ) -> Priced:
     """Ascend from every start and return the distinct ends.
 
     The step ``u <- u + h 0.96^t g / ||g||``, h = 0.5 and 0.1 in turn, along the generalised gradient ``g`` is
     normalised to the sphere; ends are polished by repeating ``u <- g / ||g||``, and the best by projection on their
-    cells, which is exact within a cell also where the maximum is on a kink.
+    cells, which is exact within a cell also where the maximum is on a kink. Where the data are ill-scaled every other
+    start is ascended in `Coordinates`, on the ratio of the function and ``||u||``.
 
     Parameters
     ----------
@@ -87,6 +100,8 @@ def price(
     theta : ndarray, shape (n, K)
     starts : ndarray, shape (k, d)
         Ascended once per sign and output, or once under the l2 penalty of several outputs.
+    known : ndarray, shape (m, d), optional
+        Directions to be judged as they are as well.
     max_iter : int
         Each iteration costs ``4 n d k`` operations in single-precision matrix products.
     coarse : bool
@@ -97,18 +112,22 @@ def price(
     Priced
         A lower bound on the true maximum; values are in double precision.
     """
-    if len(starts) == 0 or not np.any(theta):
+    known = np.empty((0, problem.design.shape[1])) if known is None else known
+    if len(starts) + len(known) == 0 or not np.any(theta):
         return Priced(np.empty((0, problem.design.shape[1])), np.empty((0, problem.n_outputs)), np.empty(0), 0)
     joint = problem.output_penalty == "l2" and problem.n_outputs > 1
     jobs: list[_Joint] | list[_Signed]
     jobs = [_Joint(problem.design, theta)] if joint else _signed_jobs(problem.design, theta)
+    coordinates = Coordinates.of(problem.design)
     chunk = max(8, int(_BLOCK_BYTES / (8 * len(problem.design))))
     parts: list[tuple[Array, Array, Array]] = []
     for job in jobs:
         mine = len(parts)
+        values, outputs = job.evaluate(known)
+        parts.append((known, outputs, values))
         for i in range(0, len(starts), chunk):
             part = starts[i : i + chunk]
-            u = job.polish(job.climb(part, max_iter))
+            u = job.polish(job.climb(part, max_iter, coordinates))
             good = job.evaluate(part)[0] > _NEARLY_BEST * job.evaluate(u)[0].max(initial=0.0)
             u = np.vstack([u, part[good]])
             values, outputs = job.evaluate(u)
@@ -117,12 +136,12 @@ def price(
             order = np.argsort(-np.concatenate([part[2] for part in parts[mine:]]), kind="stable")
             best = np.vstack([part[0] for part in parts[mine:]])[order]
             candidates = _FEW_CANDIDATES if coarse else _CANDIDATES
-            u = best[: candidates if problem.design.size <= _PROJECTION_SIZE else 0]
+            u = np.vstack([known, best[:candidates]])[: None if problem.design.size <= _PROJECTION_SIZE else 0]
             u = job.in_cells(u, 0 if coarse else _CROSSINGS)
             values, outputs = job.evaluate(u)
             parts.append((u, outputs, values))
     directions, outputs, values = (np.concatenate(z) for z in zip(*parts, strict=True))
-    kept = _distinct(directions, outputs, values)
+    kept = _distinct(coordinates.units(directions), outputs, values)
     return Priced(directions[kept], outputs[kept], values[kept], len(jobs) * len(starts))
 
 
@@ -135,6 +154,8 @@ class _Ascent(ABC):
 
     X: Array
     single: NDArray[np.float32]
+    metric: Array | None = None
+    """``T'T`` where the rows of X are in `Coordinates`: then ``||T w||`` divides the function."""
 
     @abstractmethod
     def gradient(self, X: NDArray[np.floating], u: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -145,17 +166,28 @@ class _Ascent(ABC):
         """Return values and unit output weights at the rows of u."""
 
     @abstractmethod
-    def on_rows(self, rows: NDArray[np.intp]) -> _Ascent:
-        """Return the function of some of the samples."""
+    def on(self, X: Array, rows: NDArray[np.intp]) -> _Ascent:
+        """Return the function of some of the samples, in the coordinates of X."""
 
-    def climb(self, starts: Array, max_iter: int) -> Array:
+    def climb(self, starts: Array, max_iter: int, coordinates: Coordinates) -> Array:
+        """Ascend, every other start in the coordinates."""
+        if coordinates.T is None:
+            return self.reach(starts, max_iter)
+        inner = self.on(self.X @ coordinates.T, np.arange(len(self.X)))
+        inner.metric = coordinates.T.T @ coordinates.T
+        w = inner.reach(coordinates.units(starts[1::2])[1], max_iter)
+        return np.vstack([self.reach(starts[::2], max_iter), coordinates.onto(w)])
+
+    def reach(self, starts: Array, max_iter: int) -> Array:
         """Ascend; with many samples first on some of them, then the better half of the ends on all."""
         n = len(self.X)
         if n <= 2 * _SUBSAMPLE:
             return self.ascend(starts, 0, max_iter)
         rows = np.random.default_rng(0).choice(n, _SUBSAMPLE, replace=False)
         coarse = int(_COARSE_SHARE * max_iter)
-        ends = self.on_rows(rows).ascend(starts, 0, coarse)
+        part = self.on(self.X, rows)
+        part.metric = self.metric
+        ends = part.ascend(starts, 0, coarse)
         values, _ = self.evaluate(ends)
         best = np.sort(np.argsort(-values, kind="stable")[: (len(ends) + 1) // 2])
         return self.ascend(ends[best], coarse, max_iter)
@@ -165,8 +197,10 @@ class _Ascent(ABC):
         step = np.resize(np.asarray(_STEPS, dtype=np.float32), len(u))[:, None] * np.float32(_DECAY**first)
         for _ in range(first, last):
             g = self.gradient(self.single, u)
+            if self.metric is not None:
+                g = _along_ratio(self.metric, u.astype(np.float64), g.astype(np.float64))
             g /= np.maximum(np.linalg.norm(g, axis=1, keepdims=True), np.float32(1e-30))
-            u += step * g
+            u += step * g.astype(np.float32)
             u /= np.maximum(np.linalg.norm(u, axis=1, keepdims=True), np.float32(1e-30))
             step *= np.float32(_DECAY)
         return u.astype(np.float64)
@@ -184,6 +218,13 @@ class _Ascent(ABC):
         return u / np.maximum(np.linalg.norm(u, axis=1, keepdims=True), 1e-300)
 
 
+def _along_ratio(metric: Array, u: Array, g: Array) -> Array:
+    """Return the directions of the gradients of ``f(u) / sqrt(u'Mu)`` at unit vectors u, where f is homogeneous."""
+    image, slope = u @ metric, np.einsum("kd,kd->k", u, g)[:, None]
+    g = g + slope * (u - image / np.maximum(np.einsum("kd,kd->k", u, image), 1e-300)[:, None])
+    return np.asarray(g / np.maximum(np.linalg.norm(g, axis=1, keepdims=True), 1e-300))
+
+
 class _Signed(_Ascent):
     """``s theta_k'(X u)_+`` for one output and sign."""
 
@@ -196,9 +237,9 @@ class _Signed(_Ascent):
         self.unit = np.zeros(theta.shape[1])
         self.unit[output] = sign
 
-    def on_rows(self, rows: NDArray[np.intp]) -> _Signed:
+    def on(self, X: Array, rows: NDArray[np.intp]) -> _Signed:
         theta, output, sign = self.of
-        return _Signed(self.X[rows], theta[rows], output, sign)
+        return _Signed(X[rows], theta[rows], output, sign)
 
     def gradient(self, X: NDArray[np.floating], u: NDArray[np.floating]) -> NDArray[np.floating]:
         active = (u @ X.T > 0) * self.scaled.astype(X.dtype)
@@ -254,8 +295,8 @@ class _Joint(_Ascent):
         self.X, self.single, self.theta = X, X.astype(np.float32), theta
         self.scaled = theta / max(np.abs(theta).max(), 1e-300)
 
-    def on_rows(self, rows: NDArray[np.intp]) -> _Joint:
-        return _Joint(self.X[rows], self.theta[rows])
+    def on(self, X: Array, rows: NDArray[np.intp]) -> _Joint:
+        return _Joint(X[rows], self.theta[rows])
 
     def gradient(self, X: NDArray[np.floating], u: NDArray[np.floating]) -> NDArray[np.floating]:
         scaled = self.scaled.astype(X.dtype)
@@ -269,8 +310,8 @@ class _Joint(_Ascent):
         return values, a / np.maximum(values, 1e-300)[:, None]
 
 
-def _distinct(directions: Array, outputs: Array, values: Array) -> NDArray[np.intp]:
-    """Return indices of the local maxima that are further apart than `_SEPARATION`, best first."""
+def _distinct(units: list[Array], outputs: Array, values: Array) -> NDArray[np.intp]:
+    """Return indices of the local maxima that are further apart than `_SEPARATION` in some coordinates, best first."""
     order = np.argsort(-values, kind="stable")
     order = order[np.isfinite(values[order]) & (values[order] > 0)]
     kept: list[int] = []
@@ -279,5 +320,6 @@ def _distinct(directions: Array, outputs: Array, values: Array) -> NDArray[np.in
         if taken[i]:
             continue
         kept.append(int(i))
-        taken |= (directions @ directions[i] > 1 - 0.5 * _SEPARATION**2) & (outputs @ outputs[i] > 0)
+        near = [unit @ unit[i] > 1 - 0.5 * _SEPARATION**2 for unit in units]
+        taken |= np.logical_and.reduce(near) & (outputs @ outputs[i] > 0)
     return np.asarray(kept, dtype=np.intp)

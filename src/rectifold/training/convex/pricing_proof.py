@@ -7,7 +7,7 @@ Coarse ones come first, so that a limit or an interruption leaves the best rho p
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ _PATIENCE = 2.0
 """An attempt ends when it has cost this many times what was expected of it."""
 _STAGES = (0.02, 0.1, 0.75, 0.95)
 """Shares of the work left that the next rho may be expected to need."""
+_SHARE_FOR_VIOLATORS = 0.2
+"""Of the work left when no other rho seems affordable: dives also fail where a direction exceeds the goal."""
 _QUOTA = 40_000_000
 _MAX_NODES = 32_000_000
 """Nodes of all trees together: 64 MB of stream."""
@@ -44,7 +46,7 @@ class Proven:
         Every g of output k is proven to stay below ``rho * levels[k]``; infinite if nothing is.
     trees : ConeTrees or None
     violator : ndarray, shape (d,), or None
-        A unit direction that refutes the rho tried last.
+        A unit direction that gains more than the goal times its level: no proof can reach that.
     output : int
         Whose g it refutes.
     attained : float
@@ -106,6 +108,7 @@ class PricingProof:
         max_work: int,
         ceiling: float = np.inf,
         floor: float = 0.0,
+        stop_at_violator: bool = True,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[ProofProgress], None] = lambda progress: None,
     ) -> Proven:
@@ -121,6 +124,8 @@ class PricingProof:
             A rho that is known to hold: only smaller ones are tried.
         floor : float
             A value that is known to be attained: only larger ones are tried.
+        stop_at_violator : bool
+            End with the first direction that gains more than the goal; otherwise go on with what it leaves possible.
         should_stop : callable
         on_progress : callable
         """
@@ -134,14 +139,17 @@ class PricingProof:
             if rho is None and stage < len(_STAGES):
                 continue
             if rho is None:
+                if stop_at_violator:
+                    share = int(_SHARE_FOR_VIOLATORS * (max_work - self._known.work))
+                    self._attempt(rhos[-1], self._known.work + share, goal, should_stop, on_progress)
                 break
             patience = _PATIENCE * max(self._costs[rho], _STAGES[0] * max_work)
             limit = int(min(max_work, self._known.work + patience))
-            complete = self._attempt(rho, limit, should_stop, on_progress)
-            if self._known.violator is not None:
+            complete = self._attempt(rho, limit, goal, should_stop, on_progress)
+            if stop_at_violator and self._known.violator is not None:
                 break
             rhos = [r for r in rhos if (r < rho if complete else r > rho)]
-            rhos = [r for r in rhos if r < self._known.rho]
+            rhos = [r for r in rhos if 1.0005 * self._known.attained < r < self._known.rho]
         return self._known
 
     def _affordable(self, rhos: list[float], allowed: float) -> float | None:
@@ -171,6 +179,7 @@ class PricingProof:
         self,
         rho: float,
         max_work: int,
+        goal: float,
         should_stop: Callable[[], bool],
         on_progress: Callable[[ProofProgress], None],
     ) -> bool:
@@ -193,13 +202,14 @@ class PricingProof:
                 on_progress=tell,
                 max_nodes=max(_MAX_NODES - stored, 1),
             )
-            refuted = outcome.status is TreeStatus.REFUTED
+            attained = outcome.best_value / self._levels[side.output]
+            refuted = (outcome.status is TreeStatus.REFUTED or attained > goal) and attained > known.attained
             self._known = Proven(
                 known.rho,
                 known.trees,
-                side.rotation @ outcome.best_point if refuted else None,
-                side.output,
-                max(known.attained, outcome.best_value / self._levels[side.output]),
+                side.rotation @ outcome.best_point if refuted else known.violator,
+                side.output if refuted else known.output,
+                max(known.attained, attained),
                 known.work + outcome.progress.work,
                 known.n_nodes + outcome.progress.n_nodes,
             )
@@ -208,5 +218,5 @@ class PricingProof:
             stored += len(outcome.nodes)
             trees.append(side.tree(bound, outcome.nodes, outcome.leaves))
         known = self._known
-        self._known = Proven(rho, ConeTrees(tuple(trees)), None, 0, known.attained, known.work, known.n_nodes)
+        self._known = replace(known, rho=rho, trees=ConeTrees(tuple(trees)))
         return True

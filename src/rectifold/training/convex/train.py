@@ -57,7 +57,7 @@ def train(
         found = _Found(constant, problem.null_theta, 0.0, 0.0, 0, 0, 0)
         return _assemble(problem, found, certificate, options, budget, {})
     budget.report("constant", problem.null_value, bound, neurons=0)
-    found = _search(problem, options, budget, rng, warm_start, jobs)
+    found = _search(problem, options, budget, rng, warm_start, _no_directions(problem), jobs)
     found = _lowest(problem, found, [constant] if warm_start is None else [constant, warm_start])
     found, certificate, proof = _prove(problem, found, options, budget, rng, jobs)
     return _assemble(problem, found, certificate, options, budget, proof)
@@ -100,6 +100,7 @@ def _prove(
     """Bound the objective from below; a direction that refutes optimality becomes a neuron, and the proof goes on."""
     left, nodes, floor = options.max_work if options.certify else 0, 0, 0.0
     best: TrainingCertificate | None = None
+    known = _no_directions(problem)
     for _ in range(_PROOF_ROUNDS):
         report = _ProofReport(problem, found, budget)
         effort = ProofEffort(options.gap_tol, left, floor, options.keep_leaves, jobs.pool, budget.should_stop, report)
@@ -108,11 +109,12 @@ def _prove(
         best = _higher(best, certificate)
         if info.violator is None or left == 0 or budget.should_stop():
             break
-        better = _search(problem, options, budget, rng, _with_neuron(problem, found, info.violator), jobs)
+        known = np.vstack([known, info.violator])
+        better = _search(problem, options, budget, rng, found.network, known, jobs)
         if problem.objective(better.network) < problem.objective(found.network) * (1 - 0.1 * options.tol):
             found, floor = better, 0.0
         else:
-            floor = info.attained
+            found, floor = replace(found, priced_gap=max(found.priced_gap, better.priced_gap)), info.attained
     assert best is not None
     certificate = with_network(problem, best, found.network)
     budget.report("bound", certificate.objective, certificate.lower_bound, neurons=float(found.network.widths[0]))
@@ -137,15 +139,8 @@ class _ProofReport:
         )
 
 
-def _with_neuron(problem: ConvexReLUProblem, found: _Found, violator: Array) -> ReLUNetwork:
-    """Add the direction that refuted optimality to the network, with a weight too small to matter."""
-    w, a, c = problem.neurons(found.network)
-    direction = violator[None, :]
-    gains = np.maximum(problem.design @ direction[0], 0.0) @ found.theta
-    output = np.zeros((1, problem.n_outputs))
-    output[0, int(np.abs(gains).argmax())] = np.sign(gains[int(np.abs(gains).argmax())])
-    scale = 1e-2 * np.sqrt(max(float((np.linalg.norm(w, axis=1) * np.linalg.norm(a, axis=1)).max(initial=1e-3)), 1e-12))
-    return problem.network(np.vstack([w, scale * direction]), np.vstack([a, scale * output]), c)
+def _no_directions(problem: ConvexReLUProblem) -> Array:
+    return np.empty((0, problem.design.shape[1]))
 
 
 def _start(problem: ConvexReLUProblem, rng: np.random.Generator, warm: ReLUNetwork | None, budget: Budget) -> Neurons:
@@ -162,12 +157,13 @@ def _search(
     budget: Budget,
     rng: np.random.Generator,
     warm: ReLUNetwork | None,
+    known: Array,
     jobs: _Jobs | None = None,
 ) -> _Found:
     if problem.n_outputs > 1 and problem.output_penalty == "l1" and problem.loss.separable:
-        return _search_by_output(problem, options, budget, rng, warm, jobs or _Jobs())
+        return _search_by_output(problem, options, budget, rng, warm, known, jobs or _Jobs())
     if problem.n_outputs == 1 and _second_order_is_affordable(problem):
-        return _search_by_columns(problem, options, budget, rng, warm)
+        return _search_by_columns(problem, options, budget, rng, warm, known)
     start = _start(problem, rng, warm, budget)
     result = descend_and_price(
         problem,
@@ -176,6 +172,7 @@ def _search(
         n_starts=options.n_starts,
         max_rounds=options.max_iter,
         rng=rng,
+        known=known,
         should_stop=budget.should_stop,
         on_round=lambda r: budget.report("descent", r.objective, neurons=len(r.neurons), priced_gap=r.priced_gap),
     )
@@ -196,12 +193,13 @@ def _search_by_columns(
     budget: Budget,
     rng: np.random.Generator,
     warm: ReLUNetwork | None,
+    known: Array,
 ) -> _Found:
     def on_round(incumbent: Incumbent, rounds: int) -> None:
         counts = {"neurons": float(len(incumbent.w)), "rounds": float(rounds), "priced_gap": incumbent.priced_gap}
         budget.report("columns", incumbent.objective, **counts)
 
-    method = ColumnGeneration(problem, options.tol, options.n_starts, rng, budget.should_stop, on_round)
+    method = ColumnGeneration(problem, options.tol, options.n_starts, rng, known, budget.should_stop, on_round)
     best = method.run(_start(problem, rng, warm, budget), options.max_iter)
     neurons = best.neurons()
     network = problem.network(neurons.directions, neurons.outputs, neurons.intercept)
@@ -216,12 +214,14 @@ def _search_by_output(
     budget: Budget,
     rng: np.random.Generator,
     warm: ReLUNetwork | None,
+    known: Array,
     jobs: _Jobs,
 ) -> _Found:
     """Solve one scalar problem an output; F is the sum of theirs."""
     children = rng.spawn(problem.n_outputs)
     tasks = [
-        _OutputTask(problem.output(k), options, child, _output_of(problem, warm, k)) for k, child in enumerate(children)
+        _OutputTask(problem.output(k), options, child, _output_of(problem, warm, k), known)
+        for k, child in enumerate(children)
     ]
     parts = jobs.run(tasks, budget)
     neurons = [problem.output(k).neurons(part.network) for k, part in enumerate(parts)]
@@ -249,10 +249,11 @@ class _OutputTask:
     options: TrainingOptions
     rng: np.random.Generator
     warm: ReLUNetwork | None
+    known: Array
 
     def run(self, budget: Budget) -> _Found:
         with single_threaded_blas:  # another number of threads may sum in another order
-            return _search(self.problem, self.options, budget, deepcopy(self.rng), self.warm)
+            return _search(self.problem, self.options, budget, deepcopy(self.rng), self.warm, self.known)
 
 
 class _Jobs:

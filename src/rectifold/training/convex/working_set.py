@@ -230,7 +230,7 @@ class _Search:
         hidden = np.where(new.patterns, units @ self.problem.design.T, 0.0)
         curvature = (hidden**2) @ program.curvature(program.fit(solution.w, solution.intercept))
         steps = (scores[index] - self.problem.alpha) / np.maximum(curvature, 1e-300) / max(len(index), 1)
-        held = np.array([self._projection_rows(b) for b in index]).reshape(new.patterns.shape)
+        held = np.array([self._projection_rows(b) for b in index], dtype=bool).reshape(new.patterns.shape)
         patterns, signs = np.vstack([program.patterns, new.patterns]), np.concatenate([program.signs, new.signs])
         return Face(
             BlockProgram(self.problem, patterns, signs),
