@@ -77,7 +77,16 @@ def _polished(problem: ConvexReLUProblem, priced: Priced, starts: Array) -> floa
     gains = np.abs(np.maximum(starts @ problem.design.T, 0.0) @ problem.null_theta).max(axis=1)
     best = starts[np.argsort(-gains, kind="stable")[:most]]
     cells = np.vstack([priced.directions[:most], best]) @ problem.design.T > 0
-    return _largest(problem, np.unique(cells, axis=0))
+    projector = ConeProjector(problem.design, np.unique(cells, axis=0))
+    return max(_attained(problem.design, projector, theta) for theta in problem.null_theta.T)
+
+
+def _attained(X: Array, projector: ConeProjector, theta: Array) -> float:
+    """Return what the maximisers over the cells gain: on ill-scaled data less than the projections' norms may say."""
+    points = projector.project(theta).points.reshape(-1, X.shape[1])
+    lengths = np.linalg.norm(points, axis=1)
+    points = points[lengths > 0] / lengths[lengths > 0, None]
+    return float(np.abs(np.maximum(points @ X.T, 0.0) @ theta).max(initial=0.0))
 
 
 def _given_patterns(problem: ConvexReLUProblem, patterns: ArrayLike) -> float:
