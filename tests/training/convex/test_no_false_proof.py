@@ -18,7 +18,7 @@ from rectifold.training.convex.pricing_proof import LEAST_RHO, PricingProof
 from rectifold.training.convex.pricing_rows import pricing_rows
 from rectifold.training.convex.solve import solve_convex_relu
 
-SEARCH, PROOF = 10_000_000, 2_000_000  # samples visited
+SEARCH, PROOF = 10_000_000, 5_000_000  # samples visited
 ROUNDING = 1e-12
 
 BLOCKS = [pytest.param(0, 14, id="small")] + [pytest.param(b, 30, id=str(b), marks=pytest.mark.slow) for b in range(10)]
