@@ -17,6 +17,8 @@ Bits = NDArray[np.bool_]
 
 _RANK_TOL = 1e-10
 _DECREMENT_TOL = 1e-14
+_STUCK = 1e-11
+"""Predicted decrease, relative to the objective, that rounding may keep a line search from finding."""
 _NEGLIGIBLE = 1e-9
 _VANISHED = 1e-20
 """A block whose penalty is below this share of the objective is gone: no digit of anything shows it."""
@@ -101,7 +103,9 @@ def newton_on_face(
         moved = _cross_line(face, dw, dc) if crossing else _cone_line(face, dw, dc)
         if moved is None:
             released = _release(face, crossing)
-            return (face, True) if released is None else (released, False)
+            if released is None:
+                return face, decrement <= _STUCK * face.objective()
+            return released, False
         face = moved
     return face, False
 
