@@ -25,16 +25,24 @@ if TYPE_CHECKING:
     from rectifold.core.problem import ConvexReLUProblem
     from rectifold.core.result import Proof, Result, Status
     from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLURegressor
+    from rectifold.estimators.convex_relu_cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
     from rectifold.io import from_sklearn, from_torch, load, save, to_onnx, to_torch
     from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
+    from rectifold.training.convex.critical_set import CriticalSet, critical_set
     from rectifold.training.convex.gated import GatedModel
+    from rectifold.training.convex.optimal_set import OptimalSet, optimal_set
+    from rectifold.training.convex.path import PathResult, convex_relu_path
     from rectifold.training.convex.patterns import all_patterns, sample_patterns
+    from rectifold.training.convex.pruning import PruningResult, prune
+    from rectifold.training.convex.sensitivity import Sensitivity, sensitivity
     from rectifold.training.convex.solve import solve_convex_relu
 
 # Each public name and the module it is imported from at first use.
 _HOMES = {
     "ConvexReLURegressor": "rectifold.estimators.convex_relu",
     "ConvexReLUClassifier": "rectifold.estimators.convex_relu",
+    "ConvexReLURegressorCV": "rectifold.estimators.convex_relu_cv",
+    "ConvexReLUClassifierCV": "rectifold.estimators.convex_relu_cv",
     "ConvexReLUProblem": "rectifold.core.problem",
     "solve_convex_relu": "rectifold.training.convex.solve",
     "GatedModel": "rectifold.training.convex.gated",
@@ -42,6 +50,16 @@ _HOMES = {
     "all_patterns": "rectifold.training.convex.patterns",
     "alpha_max": "rectifold.training.convex.alpha_max",
     "alpha_max_bound": "rectifold.training.convex.alpha_max",
+    "convex_relu_path": "rectifold.training.convex.path",
+    "PathResult": "rectifold.training.convex.path",
+    "sensitivity": "rectifold.training.convex.sensitivity",
+    "Sensitivity": "rectifold.training.convex.sensitivity",
+    "optimal_set": "rectifold.training.convex.optimal_set",
+    "OptimalSet": "rectifold.training.convex.optimal_set",
+    "critical_set": "rectifold.training.convex.critical_set",
+    "CriticalSet": "rectifold.training.convex.critical_set",
+    "prune": "rectifold.training.convex.pruning",
+    "PruningResult": "rectifold.training.convex.pruning",
     "ReLUNetwork": "rectifold.core.network",
     "AffineMap": "rectifold.core.network",
     "load": "rectifold.io",
@@ -73,6 +91,8 @@ _SUBPACKAGES = (
 __all__ = [
     "ConvexReLURegressor",
     "ConvexReLUClassifier",
+    "ConvexReLURegressorCV",
+    "ConvexReLUClassifierCV",
     "ConvexReLUProblem",
     "solve_convex_relu",
     "GatedModel",
@@ -80,6 +100,16 @@ __all__ = [
     "all_patterns",
     "alpha_max",
     "alpha_max_bound",
+    "convex_relu_path",
+    "PathResult",
+    "sensitivity",
+    "Sensitivity",
+    "optimal_set",
+    "OptimalSet",
+    "critical_set",
+    "CriticalSet",
+    "prune",
+    "PruningResult",
     "ReLUNetwork",
     "AffineMap",
     "load",

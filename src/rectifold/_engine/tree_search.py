@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from rectifold._engine.executor import TaskPool
 from rectifold.core.errors import ProblemError, SolverError
 
-__all__ = ["LEAF", "OPEN", "Share", "SubtreeTask", "TreeOutcome", "TreeProgress", "TreeStatus", "search_tree"]
+__all__ = [
+    "LEAF",
+    "OPEN",
+    "Share",
+    "SubtreeTask",
+    "TreeOutcome",
+    "TreeProgress",
+    "TreeStatus",
+    "search_tree",
+    "subtree_ends",
+]
 
 Codes = NDArray[np.uint16]
 
@@ -327,7 +337,7 @@ class _Search:
 def _attach(group: list[_Subtree], visit: _Visit) -> None:
     """Cut a task's stream into its subtrees, and these at the places left open."""
     nodes = np.asarray(visit.nodes, dtype=np.uint16)
-    ends = _subtree_ends(nodes)
+    ends = subtree_ends(nodes)
     gaps = np.flatnonzero(nodes == OPEN)
     n_leaves = np.concatenate([[0], np.cumsum(nodes == LEAF)])
     kept = bool(len(visit.leaves)) and len(visit.leaves[0]) > 0
@@ -354,7 +364,7 @@ def _attach(group: list[_Subtree], visit: _Visit) -> None:
             subtree.parts.append(segment(start, stop))
 
 
-def _subtree_ends(nodes: Codes) -> NDArray[np.intp]:
+def subtree_ends(nodes: Codes) -> NDArray[np.intp]:
     """Return where each subtree of a stream ends: the count of awaited subtrees falls to a new minimum there."""
     awaited = np.cumsum(np.where((nodes == LEAF) | (nodes == OPEN), -1, 1))
     lowest = np.minimum.accumulate(np.concatenate([[0], awaited]))

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>
+#include <utility>
 
 #include "bindings.hpp"
 #include "cone_tree.hpp"
@@ -36,6 +37,18 @@ Report search(const Problem& problem, const Limits& limits, const std::vector<Pa
     return report;
 }
 
+Sweep sweep_leaves(const Problem& problem, double target, const Extent& extent, const std::vector<Path>& paths,
+                   const std::uint16_t* nodes) {
+    Sweep sweep;
+#if RECTIFOLD_DISPATCH
+    static const simd::Level level = simd::detect_level();
+    if (level == simd::Level::avx512) return avx512::sweep_tree(problem, target, extent, paths, nodes, &sweep), sweep;
+    if (level == simd::Level::avx2) return avx2::sweep_tree(problem, target, extent, paths, nodes, &sweep), sweep;
+#endif
+    plain::sweep_tree(problem, target, extent, paths, nodes, &sweep);
+    return sweep;
+}
+
 Estimate estimate_size(const Problem& problem, const Limits& limits, int n_dives, std::uint64_t seed) {
 #if RECTIFOLD_DISPATCH
     static const simd::Level level = simd::detect_level();
@@ -49,8 +62,8 @@ bool finite(const Input<double, 1>& x) {
     return std::all_of(x.data(), x.data() + x.shape(0), [](double v) { return std::isfinite(v); });
 }
 
-// A path must lead to a cone: it comes from outside.
-void check_path(const Problem& problem, const Path& path) {
+// A path must lead to a cone: it comes from outside. Returns the cone's dimension.
+int check_path(const Problem& problem, const Path& path) {
     require(path.size() % 2 == 1 && path[0] < (1 << problem.root_dimension()), "a path does not start at a root");
     int k = problem.root_dimension();
     for (std::size_t s = 1; s < path.size(); s += 2) {
@@ -62,6 +75,26 @@ void check_path(const Problem& problem, const Path& path) {
             require((path[s] >> 8) < (path[s] & 0xFF) && (path[s] & 0xFF) < k, "a path names an edge that does not exist");
         }
     }
+    return k;
+}
+
+// A stream must hold one tree below each path.
+void check_stream(const Problem& problem, const std::vector<Path>& paths, const std::uint16_t* nodes, std::size_t count) {
+    std::vector<std::pair<int, int>> waiting;  // dimension and depth of the nodes to come
+    for (std::size_t i = paths.size(); i-- > 0;)
+        waiting.emplace_back(check_path(problem, paths[i]), static_cast<int>(paths[i].size() / 2));
+    for (std::size_t i = 0; i < count; ++i) {
+        require(!waiting.empty(), "the stream goes on behind its last tree");
+        const auto [k, depth] = waiting.back();
+        waiting.pop_back();
+        if (nodes[i] == kLeaf) continue;
+        require(nodes[i] != kOpen && depth < kMaxDepth, "the stream holds an open node, or one that is too deep");
+        const bool extends = nodes[i] == kExtend;
+        require(extends ? k < problem.d : (nodes[i] >> 8) < (nodes[i] & 0xFF) && (nodes[i] & 0xFF) < k,
+                "the stream names a split that does not exist");
+        waiting.insert(waiting.end(), 2, {k + extends, depth + 1});
+    }
+    require(waiting.empty(), "the stream ends within a tree");
 }
 
 class ConeTreeSearch {
@@ -83,16 +116,12 @@ class ConeTreeSearch {
     nb::tuple run(const nb::list& paths, double target, std::int64_t max_work, std::int64_t max_nodes,
                   bool keep_leaves) const {
         require(target > 0.0, "target must be positive");
-        std::vector<Path> starts;
-        for (nb::handle item : paths) {
-            const auto path = nb::cast<Input<std::uint16_t, 1>>(item);
-            starts.emplace_back(path.data(), path.data() + path.shape(0));
-            check_path(*problem, starts.back());
-        }
+        const std::vector<Path> starts = read_paths(paths);
+        for (const Path& path : starts) check_path(*problem, path);
         Report report;
         {
             nb::gil_scoped_release release;
-            report = search(*problem, {target, max_work, max_nodes, kDepth, keep_leaves}, starts);
+            report = search(*problem, {target, max_work, max_nodes, kMaxDepth, keep_leaves}, starts);
         }
         nb::list open;
         for (const Path& path : report.open) open.append(array_of(path, {path.size()}));
@@ -115,8 +144,45 @@ class ConeTreeSearch {
         return nb::make_tuple(estimate.nodes, estimate.work, estimate.error, estimate.failed);
     }
 
+    nb::tuple sweep(const nb::list& paths, const Input<std::uint16_t, 1>& nodes, double target, int max_cuts,
+                    int stride, bool keep_leaves) const {
+        require(target > 0.0, "target must be positive");
+        require(max_cuts >= 0 && stride >= 1, "max_cuts must not be negative, and stride at least 1");
+        require(stride == 1 || !keep_leaves, "only whole trees keep their leaves");
+        const std::vector<Path> starts = read_paths(paths);
+        check_stream(*problem, starts, nodes.data(), nodes.shape(0));
+        Sweep found;
+        {
+            nb::gil_scoped_release release;
+            found = sweep_leaves(*problem, target, {max_cuts, stride, keep_leaves}, starts, nodes.data());
+        }
+        const std::size_t n = problem->n, d = problem->d, m = found.cuts.size();
+        std::vector<double> values, rests, rays(m * d * d, 0.0), beside;
+        nb::list leaves;
+        for (std::size_t c = 0; c < m; ++c) {
+            const Cut& cut = found.cuts[c];
+            values.push_back(cut.value);
+            rests.push_back(cut.rest);
+            std::copy(cut.rays.begin(), cut.rays.end(), rays.begin() + c * d * d);
+            beside.insert(beside.end(), cut.beside.begin(), cut.beside.end());
+            leaves.append(array_of(cut.path, {cut.path.size()}));
+        }
+        const std::size_t kept = keep_leaves ? static_cast<std::size_t>(found.n_leaves) : 0;
+        return nb::make_tuple(found.work, found.worst, found.n_leaves, leaves, array_of(values, {m}), array_of(rays, {m, d, d}),
+                              array_of(beside, {m, d}), array_of(rests, {m}), array_of(found.alphas, {kept, n}),
+                              array_of(found.duals, {kept, d}));
+    }
+
   private:
-    static constexpr int kDepth = 250;
+    static std::vector<Path> read_paths(const nb::list& paths) {
+        std::vector<Path> starts;
+        for (nb::handle item : paths) {
+            const auto path = nb::cast<Input<std::uint16_t, 1>>(item);
+            starts.emplace_back(path.data(), path.data() + path.shape(0));
+        }
+        return starts;
+    }
+
     std::unique_ptr<Problem> problem;
 };
 
@@ -131,7 +197,10 @@ void bind_cone_tree(nb::module_& m) {
              nb::arg("keep_leaves") = false,
              "Search below paths: (status, nodes, open_paths, work, n_nodes, best_value, best_u, max_depth, alphas, duals).")
         .def("estimate", &ConeTreeSearch::estimate, nb::arg("target"), nb::arg("n_dives"), nb::arg("seed"),
-             nb::arg("max_depth"), "Knuth's estimate of the tree: (mean_nodes, mean_work, stderr_nodes, failed).");
+             nb::arg("max_depth"), "Knuth's estimate of the tree: (mean_nodes, mean_work, stderr_nodes, failed).")
+        .def("sweep", &ConeTreeSearch::sweep, nb::arg("paths"), nb::arg("nodes").noconvert(), nb::arg("target"),
+             nb::arg("max_cuts"), nb::arg("stride") = 1, nb::arg("keep_leaves") = false,
+             "Bound the leaves below paths: (work, worst, n_leaves, paths, values, rays, beside, rests, alphas, duals).");
 }
 
 }  // namespace rectifold::tree

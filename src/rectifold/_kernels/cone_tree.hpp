@@ -9,7 +9,8 @@
 // left is kept as single-precision columns r_i x_i'v_j, one a ray, of which a bisection makes one new. Rounding is the
 // caller's: he asks for a little less than he claims.
 //
-// This file holds the shared data; cone_tree_search.hpp holds the method, compiled once per instruction set.
+// This file holds the shared data. Compiled once per instruction set: cone_tree_node.hpp, the relaxation on a cone;
+// cone_tree_search.hpp, the search; cone_tree_sweep.hpp, the bounds of all leaves of a given tree.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ namespace rectifold::tree {
 using simd::Buffer;
 
 constexpr std::uint16_t kLeaf = 0xFFFF, kExtend = 0xFFFE, kOpen = 0xFFFD;
-constexpr int kMaxDimension = 250;
+constexpr int kMaxDimension = 250, kMaxDepth = 250;
 
 enum class Outcome : int { done = 0, quota = 1, refuted = 2, depth = 3 };
 
@@ -102,6 +103,31 @@ struct Report {
 
 struct Estimate {
     double nodes = 0.0, work = 0.0, error = 0.0, failed = 0.0;
+};
+
+// What a walk over the leaves keeps: the largest cuts, of every stride-th leaf; what closes each leaf.
+struct Extent {
+    int max_cuts, stride;
+    bool keep_leaves;
+};
+
+// A leaf whose bound is large, and where: u = (sum of the rays, beside), a unit vector.
+struct Cut {
+    double value;                      // of the relaxation there, under the best alpha
+    std::int64_t leaf;                 // number in the stream
+    int k;
+    double rest;                       // the length of u in the other axes
+    Path path;
+    std::vector<double> rays, beside;  // k x d: t_j v_j; d, a direction of no preference being left out
+};
+
+// What a walk over the leaves of a tree finds.
+struct Sweep {
+    double worst = 0.0;  // the largest bound, as far as it exceeds the target
+    std::int64_t work = 0, n_leaves = 0;
+    std::vector<Cut> cuts;
+    std::vector<std::uint8_t> alphas;
+    std::vector<double> duals;
 };
 
 // Memory of a depth-first search: taken and given back in order.

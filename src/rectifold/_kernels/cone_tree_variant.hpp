@@ -3,4 +3,8 @@
 
 #include "cone_tree_loops.hpp"
 
+#include "cone_tree_node.hpp"
+
 #include "cone_tree_search.hpp"
+
+#include "cone_tree_sweep.hpp"

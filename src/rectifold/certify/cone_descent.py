@@ -17,22 +17,33 @@ Mask = NDArray[np.bool_]
 
 @dataclass(eq=False)
 class Averages:
-    """q as an average of the zonotope's vertices that the maximisers show; most leaves need one or two."""
+    """q as an average of the zonotope's vertices that the maximisers show; most leaves need one or two.
+
+    Attributes
+    ----------
+    saddle : Saddle
+    smoothing : float
+        As `Saddle.directions` takes it; it falls with the steps.
+    count : int
+        Steps so far.
+    """
 
     saddle: Saddle
+    smoothing: float = 0.0
     count: int = 0
 
     def take(self, mask: Mask) -> Averages:
         """Keep some of the cones."""
-        return Averages(self.saddle.take(mask), self.count)
+        return Averages(self.saddle.take(mask), self.smoothing, self.count)
 
     def advance(self) -> Array:
-        """Move q by ``1 / (1 + 0.7 step)`` of the way; return `Saddle.reached`."""
+        """Move q by ``1 / (1 + 0.7 step)`` of the way, or a little less; return `Saddle.reached`."""
         s = self.saddle
-        directions = s.directions()
+        directions = s.directions(self.smoothing / (1.0 + 0.03 * self.count))
         vertices = (directions @ s.rows.negative.T > 0.0).astype(np.float64) @ s.rows.negative
         reached = s.reached(directions, (vertices * directions).sum(axis=1))
-        s.pulls = s.pulls + (vertices - s.pulls) / (1.0 + 0.7 * self.count)
+        slowed = 1.5 + 0.5 * self.count if self.smoothing else 1.0 + 0.7 * self.count
+        s.pulls = s.pulls + (vertices - s.pulls) / slowed
         self.count += 1
         return reached
 

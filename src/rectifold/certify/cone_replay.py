@@ -23,8 +23,10 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 _Batch = TypeVar("_Batch", Cones, Saddle)
 
-AVERAGES = 8
-"""Averaging steps on a cone's pull; a bound on the roundings in that pull."""
+AVERAGES = 500
+"""Averaging steps on a cone's pull, at most; a bound on the roundings in that pull."""
+_FEW = 8
+_SMOOTHING = 0.05
 _GRADIENTS = 150
 _FREE_SPLITS = 1000
 
@@ -81,7 +83,7 @@ class Replay:
     def _average(self) -> None:
         cones = joined(_popped(self._fresh, self._rows.block))
         self.depth = max(self.depth, int(cones.depths.max(initial=0)))
-        left, beyond = self._run(Averages(Saddle.start(cones, self._rows)), AVERAGES)
+        left, beyond = self._run(Averages(Saddle.start(cones, self._rows)), _FEW)
         if len(left):
             self._waiting.append(left)
         for state in beyond:
@@ -90,6 +92,9 @@ class Replay:
     def _descend(self) -> None:
         batch = Saddle.joined(_popped(self._waiting, self._rows.block))
         left, beyond = self._run(Gradients.start(batch), _GRADIENTS)
+        if len(left):  # circling round a kink, if not at the end of what this cone admits
+            left, more = self._run(Averages(left, _SMOOTHING * self._bound), AVERAGES)
+            beyond += more
         for state in (left, *beyond):
             if len(state):
                 self._split(state)

@@ -94,13 +94,14 @@ class Saddle:
         duals[:, : self.shares.shape[1]] = self._points() + short[:, None] * self.lift
         return leaf_bounds(self.cones, self.rows, self.pulls, duals)
 
-    def directions(self) -> Array:
-        """Return multiples ``(V't, R b / ||b||)`` of the maximisers u, R the residual term, shape (m, d)."""
-        inside = np.arange(self.pulls.shape[1]) < self.cones.dims[:, None]
-        beside = np.where(inside, 0.0, self.rows.half_sum - self.pulls)
-        length = np.linalg.norm(beside, axis=1)
-        residual = length + self.rows.spreads(self.cones.dims)
-        out = beside * (residual / np.maximum(length, _SMALLEST))[:, None]
+    def directions(self, smoothing: float = 0.0) -> Array:
+        """Return multiples ``(V't, R b / max(||b||, smoothing))`` of the maximisers u, shape (m, d).
+
+        The residual term R has a kink where b = 0, round which exact maximisers make q circle.
+        """
+        beside, length = self._beside()
+        scale = self._residuals(length) / np.maximum(length, max(smoothing, _SMALLEST))
+        out = beside * scale[:, None]
         out[:, : self.shares.shape[1]] += self._points()
         return out
 
@@ -115,10 +116,12 @@ class Saddle:
         supports : ndarray, shape (m,)
             ``sum_{r_i < 0} |r_i| (z_i'u)_+`` at them.
         """
-        beside = np.where(np.arange(self.pulls.shape[1]) < self.cones.dims[:, None], 0.0, directions)
-        value = (self._levels() * self.shares).sum(axis=1) + (beside**2).sum(axis=1)
-        value += (self.pulls * directions).sum(axis=1) - supports
-        return np.asarray(value / np.maximum(np.linalg.norm(directions, axis=1), _SMALLEST))
+        beside, length = self._beside()
+        residuals = self._residuals(length)
+        value = (self._levels() * self.shares).sum(axis=1) + (beside * directions).sum(axis=1)
+        value += (residuals - length) * residuals + (self.pulls * directions).sum(axis=1) - supports
+        size = np.hypot(np.linalg.norm(self._points(), axis=1), residuals)
+        return np.asarray(value / np.maximum(size, _SMALLEST))
 
     def is_blocked(self, bound: float) -> NDArray[np.bool_]:
         """Return where the residual term alone, or what g attains in the cone with it, is too much for bisections."""
@@ -136,6 +139,15 @@ class Saddle:
         """Return g at the maximisers u, normalised, shape (m,)."""
         directions = self.directions()
         return self.rows.gains(directions / np.maximum(np.linalg.norm(directions, axis=1), _SMALLEST)[:, None])
+
+    def _beside(self) -> tuple[Array, Array]:
+        """Return b, zero within the cones' dimensions, and its norm, shapes (m, d) and (m,)."""
+        inside = np.arange(self.pulls.shape[1]) < self.cones.dims[:, None]
+        beside = np.where(inside, 0.0, self.rows.half_sum - self.pulls)
+        return beside, np.asarray(np.linalg.norm(beside, axis=1))
+
+    def _residuals(self, length: Array) -> Array:
+        return np.asarray(length + self.rows.spreads(self.cones.dims))
 
     def _sweep(self, count: int) -> Array:
         """Improve t by coordinate descent and return ``max_j (c_j - v_j'V't)_+``, shape (m,)."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rectifold._kernels.reference.cone_relaxation import EXTEND, Cone, ConeProblem, Leaf, Split
+from rectifold._kernels.reference.cone_sweep import LeafProblem, Sweep, require_stream
 
 __all__ = ["ConeTreeSearch", "Subtrees"]
 
@@ -68,7 +69,7 @@ class ConeTreeSearch:
         _require(metric.shape == (d,), "metric must have one entry per column of Z")
         _require(bool((spread >= 0).all()) and spread[d] == 0.0, "spread must not be negative, and end with 0")
         _require(bool((metric > 0).all()), "metric must be positive")
-        self._problem = ConeProblem(Z.copy(), r.copy(), spread.copy(), metric.copy())
+        self._problem = LeafProblem(Z.copy(), r.copy(), spread.copy(), metric.copy())
         self.shape: tuple[int, int] = (n, d)
         self.n_roots = 2 ** min(2, d)
 
@@ -105,6 +106,59 @@ class ConeTreeSearch:
         _require(0.0 < target < np.inf, "target must be positive and finite")
         _require(max_work >= 1 and max_nodes >= 1, "max_work and max_nodes must be at least 1")
         return _Run(self._problem, target, paths, self.n_roots).finish(max_work, max_nodes, keep_leaves)
+
+    def sweep(
+        self, paths: list[Codes], nodes: Codes, target: float, max_cuts: int, stride: int = 1, keep_leaves: bool = False
+    ) -> Sweep:
+        """Bound every leaf of a given tree as well as the relaxation can, or just below what matters.
+
+        Parameters
+        ----------
+        paths : list of uint16 arrays
+            As for `run`.
+        nodes : uint16 array
+            The streams of the subtrees below them, one after the other.
+        target : float
+            Positive; a leaf whose bound is found to be no larger is left at that.
+        max_cuts : int
+            How many of the leaves above the target to return, the largest.
+        stride : int
+            Take every so-manyth leaf only.
+        keep_leaves : bool
+            Return what proves the leaves, no cuts; ``worst`` is then what that proves.
+
+        Returns
+        -------
+        work : int
+            Rows visited.
+        worst : float
+            The largest bound of a leaf.
+        n_leaves : int
+        paths : list of uint16 arrays
+            Of the m leaves returned, largest first.
+        values : (m,) float64 array
+            The relaxation at a unit vector u, under the best alpha there.
+        rays, beside : (m, d, d) and (m, d) float64 arrays
+            u is the sum of the rays, which are those of the leaf times a factor, and of ``beside``, its other axes.
+        rests : (m,) float64 array
+            At least the norm of ``beside``; what the residual term is multiplied by. u has norm 1 with it in the place
+            of that norm.
+        alphas, duals : (n_leaves, n) uint8 and (n_leaves, d) float64 arrays
+            As `run` returns them.
+
+        Raises
+        ------
+        ValueError
+            A stream that is not one finished tree per path.
+        """
+        _require(0.0 < target < np.inf, "target must be positive and finite")
+        _require(max_cuts >= 0 and stride >= 1, "max_cuts must not be negative, and stride at least 1")
+        _require(stride == 1 or not keep_leaves, "only whole trees keep their leaves")
+        for path in paths:
+            _require(len(path) % 2 == 1 and path[0] < self.n_roots, "a path does not start at a root")
+            _require_splits(path, self.shape[1])
+        require_stream(nodes, paths, self.shape[1])
+        return self._problem.sweep(paths, nodes, target, max_cuts, stride, keep_leaves)
 
     def estimate(
         self, target: float, n_dives: int, seed: int, max_depth: int = MAX_DEPTH

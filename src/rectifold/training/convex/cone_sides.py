@@ -14,14 +14,14 @@ from rectifold.core.certificate import ConeLeaves, ConeTree
 from rectifold.training.convex.coordinates import Coordinates
 from rectifold.training.convex.spectral_bound import half_spread_upper, residual_weights
 
-__all__ = ["MAX_DIMENSION", "Side", "attained_gains", "cone_sides"]
+__all__ = ["MAX_DIMENSION", "Side", "attained_gains", "cone_sides", "preparation_work", "side_at"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.uint16]
 
 MAX_DIMENSION = 250
 _METRIC_POWER, _METRIC_FLOOR = 0.4, 1e-8
-_WEIGHT_FLOPS = 4e9
+_WEIGHT_FLOPS, _STEPS = 4e9, 12
 _ASCENT_FLOPS = 4e8
 _LEAST_SLACK, _MOST_SLACK, _SINGLE_SLACK = 1e-4, 2e-3, 4e-6
 
@@ -59,8 +59,14 @@ class Side:
 
     def target(self, bound: float) -> float:
         """Return what to ask of the search, which rounds in single precision, so that the check in double succeeds."""
-        slack = min(max(_SINGLE_SLACK * self.size / bound, _LEAST_SLACK), _MOST_SLACK)
-        return bound * (1.0 - slack)
+        return bound * (1.0 - self._slack(bound))
+
+    def claim(self, reached: float) -> float:
+        """Return the bound that may be claimed where the leaves were found to reach this."""
+        return reached * (1.0 + 1.01 * self._slack(reached))
+
+    def _slack(self, bound: float) -> float:
+        return min(max(_SINGLE_SLACK * self.size / bound, _LEAST_SLACK), _MOST_SLACK)
 
     def estimate(self, bound: float, n_dives: int) -> tuple[float, float]:
         """Return what a proof of this bound may cost in work and nodes, infinite where dives end in no leaf.
@@ -96,14 +102,20 @@ def cone_sides(X: Array, theta: Array) -> list[Side]:
         top = max(float(values[-1]), 1e-300)
         metric = np.maximum(values[::-1] / top, _METRIC_FLOOR) ** _METRIC_POWER
         Z = np.ascontiguousarray(X @ rotation)
-        sides += [_side(Z, theta[:, k], k, sign, rotation, metric) for sign in (1, -1)]
+        sides += [side_at(Z, theta[:, k], k, sign, rotation, metric) for sign in (1, -1)]
     return sides
 
 
-def _side(Z: Array, theta: Array, output: int, sign: int, rotation: Array, metric: Array) -> Side:
+def side_at(
+    Z: Array, theta: Array, output: int, sign: int, rotation: Array, metric: Array, max_steps: int = _STEPS
+) -> Side:
+    """Prepare one sign of one output, theta of shape (n,), in given axes: ``Z = X rotation``.
+
+    Fewer steps on the weights of the residual term make it larger.
+    """
     r = np.ascontiguousarray(sign * theta)
     n, d = Z.shape
-    steps = int(np.clip(_WEIGHT_FLOPS / (2.0 * n * d**3), 1, 12))
+    steps = _steps(n, d, max_steps)
     weights, spread, on = np.ones((d, n)), np.zeros(d + 1), r > 0
     for k in range(d):
         rest = np.ascontiguousarray(Z[:, k:])
@@ -113,6 +125,15 @@ def _side(Z: Array, theta: Array, output: int, sign: int, rotation: Array, metri
     task = SubtreeTask(ConeTreeSearch, (Z, r, np.ascontiguousarray(spread), metric), 1.0)
     size = float(np.abs(r) @ np.linalg.norm(Z, axis=1))
     return Side(output, sign, rotation, metric, weights, task, size)
+
+
+def preparation_work(n: int, d: int, max_steps: int = _STEPS) -> int:
+    """Return what `side_at` costs, in the unit of the search: samples visited."""
+    return n * d**3 * _steps(n, d, max_steps) // 16
+
+
+def _steps(n: int, d: int, max_steps: int) -> int:
+    return int(np.clip(_WEIGHT_FLOPS / (2.0 * n * d**3), 1, max_steps))
 
 
 def attained_gains(X: Array, theta: Array) -> tuple[Array, Array]:

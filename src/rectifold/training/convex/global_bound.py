@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rectifold._engine.executor import TaskPool
-from rectifold.core.certificate import Evidence, TrainingCertificate
+from rectifold.core.certificate import ConeTrees, Evidence, TrainingCertificate
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import UNIT_ROUNDOFF, DyadicArray, gamma
 from rectifold.training.convex.cone_sides import MAX_DIMENSION, attained_gains
+from rectifold.training.convex.dual_optimization import DualOptimization, OptimizedDual
 from rectifold.training.convex.dual_rounding import round_dual
 from rectifold.training.convex.pricing_bounds import pattern_bounds, spectral_bound
 from rectifold.training.convex.pricing_proof import LEAST_RHO, PricingProof, ProofProgress
@@ -30,8 +31,8 @@ Array = NDArray[np.float64]
 
 _TREE_BIAS_RATIO = 30.0
 """Column of a free hidden bias in the trees, over the largest input: costs 0.06 %."""
-_TREE_ROUNDING, _ROUNDING_PER_ROW, _ROUNDING_PER_SIZE = 1e-8, 1e-13, 1e-12
-"""What `verify` may add to the bound of a tree for rounding, relative: its own figure is below a tenth of this."""
+_TREE_ROUNDING, _ROUNDING_PER_ROW, _ROUNDING_PER_SIZE = 1e-8, 1e-13, 5e-11
+"""What `verify` may add to the bound of a tree for rounding, relative: its own figure is well below this."""
 _LEAST_SIZE = 1e-140
 """Of the gains, below which the cheap bound is as good as any."""
 _MAX_SIZE = 2e7
@@ -56,6 +57,10 @@ class BoundInfo:
         The largest gain of a direction that the trees met, over its level; 0 if none was.
     work, n_nodes : int
         Samples and tree nodes visited; 0 if no tree was tried.
+    n_passes : int
+        Sweeps of the finished trees that optimised the dual point.
+    tree_work : int
+        Samples that the trees of the bound took.
     """
 
     spectral_bound: float
@@ -65,6 +70,8 @@ class BoundInfo:
     attained: float = 0.0
     work: int = 0
     n_nodes: int = 0
+    n_passes: int = 0
+    tree_work: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,14 +130,17 @@ def lower_bound(
     values, objective = dual.to_float(), problem.objective(network)
 
     def value_at(pricing: float) -> float:
-        return min(_dual_value_lower(problem, _scale(problem, values, pricing) * values), objective)
+        return _value(problem, values, pricing, objective)
 
     levels = np.full(problem.n_outputs, problem.alpha)
     pricing, evidence, rows, info = _bound_pricing(problem, dual, levels, value_at, objective, effort)
-    scale = _scale(problem, values, pricing)
+    if isinstance(evidence, ConeTrees) and info.violator is None:
+        optimized, info = _optimize_dual(problem, values, pricing, evidence, rows, info, objective, effort)
+        if optimized is not None:
+            dual, pricing, evidence = optimized.dual, optimized.pricing, optimized.trees
+    scale = _scale(problem, dual.to_float(), pricing)
     certificate = _certificate(problem, network, dual, scale, evidence, rows)
-    info = BoundInfo(info.spectral_bound, pricing, scale, info.violator, info.attained, info.work, info.n_nodes)
-    return certificate.lower_bound, certificate, info
+    return certificate.lower_bound, certificate, replace(info, pricing_bound=pricing, scale=scale)
 
 
 def alpha_max_bound(problem: ConvexReLUProblem, effort: ProofEffort | None = None) -> tuple[float, TrainingCertificate]:
@@ -176,6 +186,61 @@ def _scale(problem: ConvexReLUProblem, values: Array, pricing: float) -> float:
     return float(problem.loss.best_scale(values, problem.targets, problem.weights, limit))
 
 
+def _value(problem: ConvexReLUProblem, theta: Array, pricing: float, objective: float) -> float:
+    """Return the lower bound on F that a bound on pricing gives."""
+    return min(_dual_value_lower(problem, _scale(problem, theta, pricing) * theta), objective)
+
+
+def _optimize_dual(
+    problem: ConvexReLUProblem,
+    theta: Array,
+    pricing: float,
+    trees: ConeTrees,
+    rows: PricingRows,
+    info: BoundInfo,
+    objective: float,
+    effort: ProofEffort,
+) -> tuple[OptimizedDual | None, BoundInfo]:
+    """Look for a better dual point that the trees prove, with the work that they left; count what it took."""
+    value, wanted = _value(problem, theta, pricing, objective), (1.0 - effort.gap_tol) * objective
+    left = effort.max_work - info.work
+    needed = DualOptimization.least_work(rows.X, info.tree_work, effort.keep_leaves)
+    is_optimal = info.violator is None  # otherwise the dual point is about to change
+    if (
+        not is_optimal
+        or value >= wanted
+        or left < needed
+        or not DualOptimization.applies(problem)
+        or effort.should_stop()
+    ):
+        return None, info
+    rounding = _rounding(rows, theta, problem.alpha)
+    rho = pricing / problem.alpha
+
+    def tell(best: float, n_passes: int) -> None:
+        effort.on_progress(ProofProgress(rho, rho, info.n_nodes, 0.0, n_passes), best)
+
+    method = DualOptimization(
+        problem,
+        rows.X,
+        trees,
+        lambda bounds: rows.combine(bounds, problem) * (1.0 + rounding),
+        lambda point, price: _value(problem, point, price, objective),
+        left,
+        effort.pool,
+        effort.should_stop,
+        tell,
+    )
+    found = method.run(theta / rho, value, wanted, objective, info.tree_work, effort.keep_leaves)
+    return found, replace(info, work=info.work + method.work, n_passes=method.n_sweeps)
+
+
+def _rounding(rows: PricingRows, theta: Array, level: float) -> float:
+    """Return more than `verify` adds to the bound of a tree for rounding, relative to a level."""
+    size = float((np.linalg.norm(rows.X, axis=1) @ np.abs(theta)).max())
+    return max(_TREE_ROUNDING, _ROUNDING_PER_ROW * len(theta), _ROUNDING_PER_SIZE * size / level)
+
+
 def _bound_pricing(
     problem: ConvexReLUProblem,
     dual: DyadicArray,
@@ -204,7 +269,7 @@ def _bound_pricing(
     is_own_level = value_at is None or _is_joint(problem)
     if is_own_level:
         levels = np.maximum(gains, 1e-5 * float(sizes.max()))
-    rounding = max(_TREE_ROUNDING, _ROUNDING_PER_ROW * len(values), _ROUNDING_PER_SIZE * float((sizes / levels).max()))
+    rounding = _rounding(tree_rows, values / levels, 1.0)
     base = tree_rows.combine(levels, problem) * (1.0 + rounding)
 
     def tell(progress: ProofProgress) -> None:
@@ -229,11 +294,14 @@ def _bound_pricing(
         stop_at_violator=not is_own_level,
         should_stop=effort.should_stop,
         on_progress=tell,
+        optimizes=value_at is not None and DualOptimization.applies(problem),
     )
     violator = None if proven.violator is None else tree_rows.in_design(proven.violator, problem)
     if is_own_level and violator is not None and not _enters(problem, values, violator):
         violator = None
-    info = BoundInfo(spectral, spectral, 1.0, violator, proven.attained, proven.work, proven.n_nodes)
+    info = BoundInfo(
+        spectral, spectral, 1.0, violator, proven.attained, proven.work, proven.n_nodes, tree_work=proven.tree_work
+    )
     if proven.trees is None or proven.rho * base >= spectral:
         return spectral, evidence, rows, info
     return proven.rho * base, proven.trees, tree_rows, info

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 LEAST_RHO = 1.003
 """Below, the trees around a neuron that attains the level grow without end."""
-_RHOS = tuple(1.0 + 2.0 * 0.82**k for k in range(33))
+_RHOS = tuple(1.0 + 2.0 * 0.82**k for k in range(-6, 33))
 _DIVES = 128
 _PATIENCE = 2.0
 """An attempt ends when it has cost this many times what was expected of it."""
@@ -31,6 +31,9 @@ _STAGES = (0.02, 0.1, 0.75, 0.95)
 """Shares of the work left that the next rho may be expected to need."""
 _SHARE_FOR_VIOLATORS = 0.2
 """Of the work left when no other rho seems affordable: dives also fail where a direction exceeds the goal."""
+_SECOND_LAST = 2
+_HALF = 0.5
+"""Share of the work left for a tree on which the dual point is then optimised: what is left pays a sweep or two."""
 _QUOTA = 40_000_000
 _MAX_NODES = 32_000_000
 """Nodes of all trees together: 64 MB of stream."""
@@ -53,6 +56,8 @@ class Proven:
         The largest g met, over its level.
     work, n_nodes : int
         Samples and nodes visited, those of failed attempts included.
+    tree_work : int
+        Samples that ``trees`` took.
     """
 
     rho: float = np.inf
@@ -62,16 +67,21 @@ class Proven:
     attained: float = 0.0
     work: int = 0
     n_nodes: int = 0
+    tree_work: int = 0
 
 
 @dataclass(frozen=True)
 class ProofProgress:
-    """How a proof stands: the rho being tried, the one proven, nodes so far and a guess at those left."""
+    """How a proof stands: the rho being tried, the one proven, nodes so far and a guess at those left.
+
+    ``n_passes`` counts sweeps of the finished trees, which optimise the dual point.
+    """
 
     trying: float
     proven: float
     n_nodes: int
     n_nodes_left: float
+    n_passes: int = 0
 
 
 class PricingProof:
@@ -111,6 +121,7 @@ class PricingProof:
         stop_at_violator: bool = True,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[ProofProgress], None] = lambda progress: None,
+        optimizes: bool = False,
     ) -> Proven:
         """Lower rho towards the goal.
 
@@ -128,13 +139,20 @@ class PricingProof:
             End with the first direction that gains more than the goal; otherwise go on with what it leaves possible.
         should_stop : callable
         on_progress : callable
+        optimizes : bool
+            Whether a `DualOptimization` follows, for which work is to be left where it promises more than larger trees.
         """
         goal = max(goal, LEAST_RHO)
         rhos = [rho for rho in (*(r for r in _RHOS if r > goal * 1.0005), goal) if floor * 1.0005 < rho < ceiling]
         stage = 0
         while rhos and self._known.work < max_work and not should_stop():
-            allowed = _STAGES[min(stage, len(_STAGES) - 1)] * (max_work - self._known.work)
-            rho = self._affordable(rhos, allowed)
+            left = max_work - self._known.work
+            rho = self._affordable(rhos, _STAGES[min(stage, len(_STAGES) - 1)] * left)
+            smaller = self._to_optimize(rhos, left) if optimizes and stage >= _SECOND_LAST else None
+            last = rho is not None and goal < rho < (smaller or 0.0) and _optimized(smaller or rho) < 1.0 - 1.0 / rho
+            if last and smaller == self._known.rho:
+                break
+            rho = smaller if last else rho
             stage += 1
             if rho is None and stage < len(_STAGES):
                 continue
@@ -150,7 +168,14 @@ class PricingProof:
                 break
             rhos = [r for r in rhos if (r < rho if complete else r > rho)]
             rhos = [r for r in rhos if 1.0005 * self._known.attained < r < self._known.rho]
+            if last and complete:
+                break
         return self._known
+
+    def _to_optimize(self, rhos: list[float], left: float) -> float | None:
+        """Return the rho whose trees leave enough work to optimise the dual point on them, or the one proven."""
+        rho = self._affordable(rhos, _HALF * left)
+        return self._known.rho if rho is None and self._known.trees is not None else rho
 
     def _affordable(self, rhos: list[float], allowed: float) -> float | None:
         """Return the smallest rho of a falling list that is expected to cost no more than allowed."""
@@ -185,7 +210,7 @@ class PricingProof:
     ) -> bool:
         """Search all trees at this rho and note what came of it; return whether it is proven."""
         trees: list[ConeTree] = []
-        stored = 0
+        stored, before = 0, self._known.work
         for side in self._sides:
             bound, known = rho * self._levels[side.output], self._known
 
@@ -212,11 +237,17 @@ class PricingProof:
                 max(known.attained, attained),
                 known.work + outcome.progress.work,
                 known.n_nodes + outcome.progress.n_nodes,
+                known.tree_work,
             )
             if outcome.status is not TreeStatus.COMPLETE:
                 return False
             stored += len(outcome.nodes)
             trees.append(side.tree(bound, outcome.nodes, outcome.leaves))
         known = self._known
-        self._known = replace(known, rho=rho, trees=ConeTrees(tuple(trees)))
+        self._known = replace(known, rho=rho, trees=ConeTrees(tuple(trees)), tree_work=known.work - before)
         return True
+
+
+def _optimized(rho: float) -> float:
+    """Guess the relative gap of this rho once the dual point is optimised: coarse trees gain more (measured)."""
+    return (1.0 - 1.0 / rho) * (0.97 - 0.25 * min(rho - 1.0, 1.0))

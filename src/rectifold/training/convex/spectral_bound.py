@@ -7,7 +7,14 @@ from numpy.typing import NDArray
 
 from rectifold.core.rounding import gamma, product_norm_upper, top_eigenvalue_upper
 
-__all__ = ["balanced_activity", "half_spread", "half_spread_upper", "residual_weights", "spectral_bound_upper"]
+__all__ = [
+    "balanced_activity",
+    "half_spread",
+    "half_spread_upper",
+    "residual_root",
+    "residual_weights",
+    "spectral_bound_upper",
+]
 
 Array = NDArray[np.float64]
 
@@ -68,25 +75,29 @@ def residual_weights(X: Array, r: Array, steps: int = 12) -> Array:
     on = np.flatnonzero((r > 0) & np.any(X != 0, axis=1))
     if len(on) == 0:
         return weights
-    n, d = len(on), X.shape[1]
-    if n * d * d * steps > _FLOPS and n > _SUBSAMPLE_ROWS:
-        rows = on[np.linspace(0, n - 1, _SUBSAMPLE_ROWS).astype(int)]
-    else:
-        rows = on
-    steps = int(np.clip(_FLOPS / (len(rows) * d * d), 2, steps))
-    root = np.eye(d) / np.sqrt(d)
-    best, best_value = root, np.inf
-    for _ in range(steps):
-        w = r[rows] / np.linalg.norm(X[rows] @ root, axis=1).clip(1e-150)
-        moment = (X[rows].T * w) @ X[rows]
-        value = float(np.sum(r[rows] ** 2 / w) * np.linalg.eigvalsh(moment)[-1])
-        if value < best_value:
-            best, best_value = root, value
-        root = _next_root(root, moment)
-    size = np.linalg.norm(X[on] @ best, axis=1)
+    size = np.linalg.norm(X[on] @ residual_root(X[on], r[on], steps), axis=1)
     weights[on] = r[on] / np.maximum(size, 1e-6 * size.max())
     weights[(r > 0) & ~np.any(X != 0, axis=1)] = weights[on].max() * 1e6  # no spread: make r^2 / w negligible
     return weights
+
+
+def residual_root(X: Array, r: Array, steps: int = 12) -> Array:
+    """Return the symmetric root of the P of `residual_weights`, shape (d, d); r > 0, and no row of X is zero."""
+    n, d = X.shape
+    if n * d * d * steps > _FLOPS and n > _SUBSAMPLE_ROWS:
+        rows = np.linspace(0, n - 1, _SUBSAMPLE_ROWS).astype(int)
+        X, r = X[rows], r[rows]
+    steps = int(np.clip(_FLOPS / (len(X) * d * d), 2, steps))
+    root = np.eye(d) / np.sqrt(d)
+    best, best_value = root, np.inf
+    for _ in range(steps):
+        w = r / np.linalg.norm(X @ root, axis=1).clip(1e-150)
+        moment = (X.T * w) @ X
+        value = float(np.sum(r**2 / w) * np.linalg.eigvalsh(moment)[-1])
+        if value < best_value:
+            best, best_value = root, value
+        root = _next_root(root, moment)
+    return best
 
 
 def _next_root(root: Array, moment: Array) -> Array:

@@ -98,14 +98,14 @@ def _prove(
     jobs: _Jobs,
 ) -> tuple[_Found, TrainingCertificate, dict[str, float]]:
     """Bound the objective from below; a direction that refutes optimality becomes a neuron, and the proof goes on."""
-    left, nodes, floor = options.max_work if options.certify else 0, 0, 0.0
+    left, nodes, passes, floor = options.max_work if options.certify else 0, 0, 0, 0.0
     best: TrainingCertificate | None = None
     known = _no_directions(problem)
     for _ in range(_PROOF_ROUNDS):
         report = _ProofReport(problem, found, budget)
         effort = ProofEffort(options.gap_tol, left, floor, options.keep_leaves, jobs.pool, budget.should_stop, report)
         _, certificate, info = lower_bound(problem, found.network, found.theta, effort)
-        left, nodes = max(left - info.work, 0), nodes + info.n_nodes
+        left, nodes, passes = max(left - info.work, 0), nodes + info.n_nodes, passes + info.n_passes
         best = _higher(best, certificate)
         if info.violator is None or left == 0 or budget.should_stop():
             break
@@ -118,7 +118,8 @@ def _prove(
     assert best is not None
     certificate = with_network(problem, best, found.network)
     budget.report("bound", certificate.objective, certificate.lower_bound, neurons=float(found.network.widths[0]))
-    return found, certificate, {"proof_work": options.max_work - left if options.certify else 0, "proof_nodes": nodes}
+    work = options.max_work - left if options.certify else 0
+    return found, certificate, {"proof_work": work, "proof_nodes": nodes, "proof_passes": passes}
 
 
 def _higher(best: TrainingCertificate | None, other: TrainingCertificate) -> TrainingCertificate:
@@ -134,6 +135,7 @@ class _ProofReport:
 
     def __call__(self, progress: ProofProgress, bound: float) -> None:
         counts = {"rho": progress.trying, "proven_rho": progress.proven, "nodes": float(progress.n_nodes)}
+        counts["passes"] = float(progress.n_passes)
         self._budget.report(
             "proof", self._objective, bound, neurons=self._neurons, nodes_left=progress.n_nodes_left, **counts
         )
