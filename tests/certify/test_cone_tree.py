@@ -374,7 +374,7 @@ def test_weights_of_the_residual_term(form):
         with pytest.raises(Refusal, match=r"leaf|closed"):
             bounds(poor)
     else:
-        assert np.all(bounds(poor) >= max(largest_gain(X, r), largest_gain(X, -r)))
+        assert np.all(bounds(poor)[0, 0] >= [largest_gain(X, r), largest_gain(X, -r)])
 
 
 class TestTamperedLeaves:

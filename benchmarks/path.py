@@ -1,0 +1,180 @@
+"""Regularisation paths: 100 alphas beside 100 cold solves, and ten beside pyscnn's path.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.path [--sections patterns all scnn] [--tables ...] [--n-alphas 100]
+
+- `patterns`: on the patterns of 100 random gates, to a true relative gap of 1e-6 a point.
+- `all`: over all patterns, to a priced gap of 1e-3 a point; both sides' networks are priced again by independent code.
+- `scnn`: ten alphas on the same given patterns (ones in the matrix), each of our points to the smallest true gap that
+  pyscnn reaches on any. It runs under `RECTIFOLD_PEERS_PYTHON`.
+
+Grids are even in the logarithm, from alpha_max down to `--eps` of it. CPU seconds of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import rectifold as rf
+from benchmarks.instances import RESULTS, data, sampled_gates, with_ones
+from benchmarks.pricing_check import price
+from benchmarks.true_gap import blocks_of_network, score_blocks
+
+Array = NDArray[np.float64]
+Record = dict[str, Any]
+ROOT = Path(__file__).parents[1]
+TABLES = ("diabetes", "concrete", "breast")
+PLAIN: dict[str, Any] = {"hidden_bias": False, "fit_intercept": False}
+PATTERN_TOL, PRICED_TOL, SCNN_TOL = 1e-6, 1e-3, 1e-6
+
+
+def load(name: str) -> tuple[Array, Array]:
+    """Matrix with a ones column, and targets: standardised, or +-1."""
+    if name != "concrete":
+        return data(name)
+    table = rf.datasets.load_uci("concrete")
+    y = np.asarray(table.target, dtype=float)
+    return with_ones(np.asarray(table.data)), (y - y.mean()) / y.std()
+
+
+def timed(run: Any) -> tuple[Any, float]:
+    """The answer and its CPU seconds."""
+    start = time.process_time()
+    answer = run()
+    return answer, time.process_time() - start
+
+
+def on_patterns(name: str, n_alphas: int, eps: float) -> Record:
+    """The path on given patterns beside cold solves of every alpha."""
+    X, y = load(name)
+    patterns = sampled_gates(X, 100)
+    options: Record = {"patterns": patterns, "tol": PATTERN_TOL, **PLAIN}
+    path, cpu = timed(lambda: rf.convex_relu_path(X, y, n_alphas=n_alphas, eps=eps, **options))
+    cold, cold_cpu = [], 0.0
+    for alpha in path.alphas:
+        result, seconds = timed(lambda a=alpha: rf.solve_convex_relu(X, y, float(a), certify=False, **options))
+        cold.append(result)
+        cold_cpu += seconds
+    worst = max(abs(a / r.value - 1) for a, r in zip(path.objectives, cold, strict=True))
+    return {
+        "section": "patterns", "table": name, "n_alphas": len(path), "eps": eps, "tol": PATTERN_TOL, "cpu": cpu,
+        "cold_cpu": cold_cpu, "worst_gap": float(path.gaps.max()),
+        "cold_worst_gap": max(float(r.stats["restricted_gap"]) for r in cold), "difference": worst,
+        "followed": path.how.count("followed"), "neurons": int(path.n_neurons[-1]),
+    }  # fmt: skip
+
+
+def over_all(name: str, n_alphas: int, eps: float) -> Record:
+    """The path over all patterns beside cold solves; gaps by an independent pricing of every tenth point."""
+    X, y = load(name)
+    X = X[:, :-1]
+    path, cpu = timed(lambda: rf.convex_relu_path(X, y, n_alphas=n_alphas, eps=eps, tol=PRICED_TOL))
+    cold_cpu, cold_gaps, gaps, differences = 0.0, [0.0], [0.0], [0.0]
+    for k, alpha in enumerate(path.alphas):
+        result, seconds = timed(lambda a=alpha: rf.solve_convex_relu(X, y, float(a), certify=False, tol=PRICED_TOL))
+        cold_cpu += seconds
+        differences.append(path.objectives[k] / result.value - 1)
+        if k % 10 == 9:
+            gaps.append(priced_again(X, y, float(alpha), path.networks[k]))
+            cold_gaps.append(priced_again(X, y, float(alpha), result.solution))
+    return {
+        "section": "all", "table": name, "n_alphas": len(path), "eps": eps, "tol": PRICED_TOL, "cpu": cpu,
+        "cold_cpu": cold_cpu, "worst_gap": max(gaps), "cold_worst_gap": max(cold_gaps),
+        "difference": max(map(abs, differences)), "followed": path.how.count("followed"),
+        "neurons": int(path.n_neurons[-1]),
+    }  # fmt: skip
+
+
+def priced_again(X: Array, y: Array, alpha: float, network: rf.ReLUNetwork) -> float:
+    """Relative gap by a second pricing, of independent code."""
+    hidden = np.hstack([network.weights[0], network.biases[0][:, None]])
+    output, offset = network.weights[1][0], float(network.biases[1][0])
+    return price(np.c_[X, np.ones(len(X))], y, alpha, hidden, output, offset, "squared", n_starts=1000,
+                 seed=12345).priced_gap  # fmt: skip
+
+
+def beside_scnn(name: str, n_alphas: int = 10, eps: float = 1e-2) -> Record:
+    """Ten alphas: pyscnn's path, then ours to the smallest gap that it reached."""
+    X, y = load(name)
+    n = len(X)
+    gates = np.random.default_rng(0).standard_normal((X.shape[1], 100))
+    patterns = sampled_gates(X, 100)
+    ordered = {(X @ g > 0).tobytes(): g for g in gates.T}
+    chosen = np.stack([ordered[column.tobytes()] for column in patterns.T], axis=1)
+    alphas = rf.alpha_max(X, y, patterns, **PLAIN) * np.geomspace(0.9, eps, n_alphas)
+    theirs = scnn_path(X, y, chosen, patterns, alphas)
+    scores = [score_blocks(X, y, patterns, n * a, W) for a, W in zip(alphas, theirs["W"], strict=True)]
+    tol = max(min(score.relative_gap for score in scores), 1e-12)
+    path, cpu = timed(lambda: rf.convex_relu_path(X, y, alphas, patterns, tol=tol, **PLAIN))
+    ours = [score_blocks(X, y, patterns, n * a, blocks_of_network(X, patterns, net.weights[0], net.weights[-1][0]))
+            for a, net in zip(path.alphas, path.networks, strict=True)]  # fmt: skip
+    return {
+        "section": "scnn", "table": name, "n_alphas": n_alphas, "eps": eps, "tol": tol, "cpu": cpu,
+        "scnn_cpu": float(theirs["cpu"]), "scnn_wall": float(theirs["wall"]), "ratio": float(theirs["cpu"]) / cpu,
+        "gaps": [score.relative_gap for score in ours], "scnn_gaps": [score.relative_gap for score in scores],
+        "better_everywhere": all(a.relative_gap <= b.relative_gap for a, b in zip(ours, scores, strict=True)),
+    }  # fmt: skip
+
+
+def scnn_path(X: Array, y: Array, gates: Array, patterns: NDArray[np.bool_], alphas: Array) -> Any:
+    """Run pyscnn in the peers' interpreter."""
+    python = os.environ.get("RECTIFOLD_PEERS_PYTHON", sys.executable)
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder) / "data.npz", Path(folder) / "out.npz"
+        np.savez(given, X=X, y=y, gates=gates, patterns=patterns, alphas=alphas)
+        command = [python, "-m", "benchmarks.peers.scnn_path", str(given), str(SCNN_TOL), str(out)]
+        subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+        with np.load(out) as stored:
+            return {key: stored[key] for key in stored.files}
+
+
+def table(records: list[Record]) -> str:
+    """Markdown."""
+    lines = ["| section | table | alphas (down to) | target gap | ours CPU s | other CPU s | ratio | worst gap ours / "
+             "other |", "|---" * 8 + "|"]  # fmt: skip
+    for r in records:
+        other = r.get("cold_cpu", r.get("scnn_cpu"))
+        gaps = (r["worst_gap"], r["cold_worst_gap"]) if "worst_gap" in r else (max(r["gaps"]), max(r["scnn_gaps"]))
+        lines.append(
+            f"| {r['section']} | {r['table']} | {r['n_alphas']} ({r['eps']:g}) | {r['tol']:.1e} | {r['cpu']:.2f} | "
+            f"{other:.1f} | {other / r['cpu']:.1f} | {gaps[0]:.1e} / {gaps[1]:.1e} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run the sections asked for; the others keep their stored results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sections = {"patterns": on_patterns, "all": over_all, "scnn": beside_scnn}
+    parser.add_argument("--sections", nargs="*", default=list(sections), choices=list(sections))
+    parser.add_argument("--tables", nargs="*", default=list(TABLES))
+    parser.add_argument("--n-alphas", type=int, default=100)
+    parser.add_argument("--eps", type=float, default=None, help="default 1e-3 on patterns, 3e-2 over all, 1e-2 scnn")
+    arguments = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    store = RESULTS / "path.json"
+    stored: dict[str, Record] = json.loads(store.read_text()) if store.exists() else {}
+    default = {"patterns": 1e-3, "all": 3e-2, "scnn": 1e-2}
+    for section in arguments.sections:
+        for name in arguments.tables:
+            n_alphas = min(arguments.n_alphas, 10) if section == "scnn" else arguments.n_alphas
+            eps = default[section] if arguments.eps is None else arguments.eps
+            stored[f"{section} {name}"] = sections[section](name, n_alphas, eps)
+            store.write_text(json.dumps(stored, indent=1))
+            print(json.dumps(stored[f"{section} {name}"]), flush=True)
+    (RESULTS / "path.md").write_text(table(list(stored.values())))
+    print(table(list(stored.values())))
+
+
+if __name__ == "__main__":
+    main()
