@@ -105,7 +105,7 @@ class TreeBuilder:
 
     def residual(self, alpha, k):
         on = self.r > 0
-        if k == self.d or not on.any():
+        if k == self.d:
             return 0.0
         w, rest = self.row_weights[k, on], self.Z[on, k:]
         spread = 0.5 * np.sqrt((self.r[on] ** 2 / w).sum() * np.linalg.eigvalsh((rest.T * w) @ rest)[-1])

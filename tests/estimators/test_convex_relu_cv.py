@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from joblib import parallel_config
+from joblib.externals.loky import get_reusable_executor
 from sklearn.model_selection import KFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -99,6 +100,7 @@ def test_classes(loss, n_classes):
 def test_jobs_and_backends_do_not_change_the_answer():
     X, y = folded(40)
     alone = ConvexReLURegressorCV(alphas=4, eps=0.02, cv=2).fit(X, y)
+    get_reusable_executor().shutdown()  # joblib fails on one that another test has made
     for backend in ("threading", "loky"):
         with parallel_config(backend=backend, n_jobs=2):
             other = ConvexReLURegressorCV(alphas=4, eps=0.02, cv=2).fit(X, y)
