@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from rectifold.estimators.convex_relu_cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
     from rectifold.io import from_sklearn, from_torch, load, save, to_onnx, to_torch
     from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
-    from rectifold.training.convex.critical_set import CriticalSet, critical_set
-    from rectifold.training.convex.gated import GatedModel
-    from rectifold.training.convex.optimal_set import OptimalSet, optimal_set
-    from rectifold.training.convex.path import PathResult, convex_relu_path
-    from rectifold.training.convex.patterns import all_patterns, sample_patterns
-    from rectifold.training.convex.pruning import PruningResult, prune
-    from rectifold.training.convex.sensitivity import Sensitivity, sensitivity
+    from rectifold.training.convex.optima.critical_set import CriticalSet, critical_set
+    from rectifold.training.convex.optima.optimal_set import OptimalSet, optimal_set
+    from rectifold.training.convex.paths.path import PathResult, convex_relu_path
+    from rectifold.training.convex.paths.sensitivity import Sensitivity, sensitivity
+    from rectifold.training.convex.pruning.prune import PruningResult, prune
+    from rectifold.training.convex.restricted.gated import GatedModel
+    from rectifold.training.convex.restricted.patterns import all_patterns, sample_patterns
     from rectifold.training.convex.solve import solve_convex_relu
 
 # Each public name and the module it is imported from at first use.
@@ -45,21 +45,21 @@ _HOMES = {
     "ConvexReLUClassifierCV": "rectifold.estimators.convex_relu_cv",
     "ConvexReLUProblem": "rectifold.core.problem",
     "solve_convex_relu": "rectifold.training.convex.solve",
-    "GatedModel": "rectifold.training.convex.gated",
-    "sample_patterns": "rectifold.training.convex.patterns",
-    "all_patterns": "rectifold.training.convex.patterns",
+    "GatedModel": "rectifold.training.convex.restricted.gated",
+    "sample_patterns": "rectifold.training.convex.restricted.patterns",
+    "all_patterns": "rectifold.training.convex.restricted.patterns",
     "alpha_max": "rectifold.training.convex.alpha_max",
     "alpha_max_bound": "rectifold.training.convex.alpha_max",
-    "convex_relu_path": "rectifold.training.convex.path",
-    "PathResult": "rectifold.training.convex.path",
-    "sensitivity": "rectifold.training.convex.sensitivity",
-    "Sensitivity": "rectifold.training.convex.sensitivity",
-    "optimal_set": "rectifold.training.convex.optimal_set",
-    "OptimalSet": "rectifold.training.convex.optimal_set",
-    "critical_set": "rectifold.training.convex.critical_set",
-    "CriticalSet": "rectifold.training.convex.critical_set",
-    "prune": "rectifold.training.convex.pruning",
-    "PruningResult": "rectifold.training.convex.pruning",
+    "convex_relu_path": "rectifold.training.convex.paths.path",
+    "PathResult": "rectifold.training.convex.paths.path",
+    "sensitivity": "rectifold.training.convex.paths.sensitivity",
+    "Sensitivity": "rectifold.training.convex.paths.sensitivity",
+    "optimal_set": "rectifold.training.convex.optima.optimal_set",
+    "OptimalSet": "rectifold.training.convex.optima.optimal_set",
+    "critical_set": "rectifold.training.convex.optima.critical_set",
+    "CriticalSet": "rectifold.training.convex.optima.critical_set",
+    "prune": "rectifold.training.convex.pruning.prune",
+    "PruningResult": "rectifold.training.convex.pruning.prune",
     "ReLUNetwork": "rectifold.core.network",
     "AffineMap": "rectifold.core.network",
     "load": "rectifold.io",

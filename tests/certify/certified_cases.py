@@ -12,7 +12,7 @@ from rectifold.certify import verify
 from rectifold.core.certificate import ConeTrees, TrainingCertificate
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
-from rectifold.training.convex.global_bound import lower_bound, restricted_bound
+from rectifold.training.convex.proof.global_bound import lower_bound, restricted_bound
 
 LOSSES = ("squared", "squared_hinge", "logistic", "multinomial")
 EVIDENCE = ("spectral", "trees", "patterns")

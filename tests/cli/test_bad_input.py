@@ -62,6 +62,7 @@ CASES = [
     (["good.csv", "--target", "y", "--alpha", "1", "--path"], "either --path or --alpha"),
     (["good.csv", "--target", "y", "--test-size", "1"], "--test-size"),
     (["good.csv", "--target", "y", "--time-limit", "0"], "--time-limit"),
+    (["good.csv", "--target", "y", "--max-work", "-1"], "--max-work"),
     (["good.csv", "--target", "y", "--seed=-1"], "--seed"),
     (["good.csv", "--target", "y", "--save", "net.txt"], ".npz or .onnx"),
     (["good.csv", "--target", "y", "--save", "missing/net.npz"], "there is no folder missing"),
@@ -158,6 +159,6 @@ def test_help_and_version(rectifold):
 
     outcome = rectifold("fit", "--help")
     assert outcome.code == 0
-    for option in ("--target", "--alpha", "--path", "--classify", "--report", "--save", "--time-limit", "--test-size"):
+    for option in ("--target", "--alpha", "--path", "--classify", "--report", "--save", "--time-limit", "--max-work", "--test-size"):
         assert option in outcome.out
     assert rectifold("version").out.split()[1] == rf.__version__

@@ -102,6 +102,14 @@ def test_no_standardize_is_said(rectifold, csv, tmp_path):
     np.testing.assert_array_equal(load_model(tmp_path / "net.npz").preparation.scale, 1.0)
 
 
+def test_the_effort_of_the_proof_is_an_option(rectifold, small_csv):
+    cheap, more = (
+        number_after("proven lower bound", rectifold("fit", small_csv, "--target", "y", "--alpha", 0.1, *work).out)
+        for work in (("--max-work", 0), ())
+    )
+    assert cheap < more
+
+
 def test_alpha_auto_prints_its_choice(rectifold, small_csv):
     outcome = rectifold("fit", small_csv, "--target", "y")
     assert outcome.code == 0, outcome.err

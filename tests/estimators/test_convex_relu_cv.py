@@ -109,7 +109,7 @@ def test_jobs_and_backends_do_not_change_the_answer():
 
 
 def test_folds_get_no_proof(monkeypatch):
-    import rectifold.training.convex.global_bound as global_bound
+    import rectifold.training.convex.proof.global_bound as global_bound
     import rectifold.training.convex.train as train
 
     seen = []

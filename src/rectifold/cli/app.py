@@ -33,6 +33,7 @@ def fit(
     report: Path | None = None,
     save: Path | None = None,
     time_limit: float | None = None,
+    max_work: float | None = None,
     standardize: bool = True,
     test_size: float = 0.2,
     seed: int = 0,
@@ -59,6 +60,8 @@ def fit(
         Write the network to this .npz (with all that 'verify' needs) or .onnx file.
     time_limit
         Seconds for the choice of alpha and the training together.
+    max_work
+        Effort of the proof, in samples visited (default 3e9, about 10 s); 0 for the cheap bound only.
     standardize
         Scale every input to mean 0 and deviation 1 on the training part; folded into the saved network.
     test_size
@@ -78,6 +81,7 @@ def fit(
         report=report,
         save=save,
         time_limit=time_limit,
+        max_work=max_work,
         standardize=standardize,
         test_size=test_size,
         seed=seed,

@@ -85,7 +85,9 @@ def _train(data: RunData, options: FitOptions, out: Console, progress: Console) 
     with ScreenMonitor(progress, "training") as monitor:
         left = None if limit is None else max(limit - spent, 0.05 * limit)
         X, y = data.X(data.train), data.y[data.train]
-        estimator, warned = fit_estimator(data.task, X, y, alpha, monitor, seed=options.seed, time_limit=left)
+        estimator, warned = fit_estimator(
+            data.task, X, y, alpha, monitor, seed=options.seed, time_limit=left, max_work=options.max_work
+        )
         seconds = monitor.seconds
     for line in warned:
         present.say(progress, f"warning: {line}")

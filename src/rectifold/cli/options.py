@@ -33,6 +33,7 @@ class FitOptions:
     report: Path | None = None
     save: Path | None = None
     time_limit: float | None = None
+    max_work: float | None = None
     standardize: bool = True
     test_size: float = 0.2
     seed: int = 0
@@ -44,6 +45,8 @@ class FitOptions:
             raise ProblemError(f"--test-size must be at least 0 and below 1, got {self.test_size}")
         if self.time_limit is not None and not (math.isfinite(self.time_limit) and self.time_limit > 0):
             raise ProblemError(f"--time-limit must be a positive number of seconds, got {self.time_limit}")
+        if self.max_work is not None and not 0 <= self.max_work <= 1e18:
+            raise ProblemError(f"--max-work must be a number of samples from 0 to 1e18, got {self.max_work}")
         if self.seed < 0:
             raise ProblemError(f"--seed must not be negative, got {self.seed}")
         for name, file in (("--report", self.report), ("--save", self.save)):
@@ -64,6 +67,7 @@ class FitOptions:
         words += ["--path"] if self.path else ["--alpha", self.alpha]
         words += ["--classify"] if self.classify else []
         words += ["--time-limit", f"{self.time_limit:g}"] if self.time_limit is not None else []
+        words += ["--max-work", f"{self.max_work:g}"] if self.max_work is not None else []
         words += [] if self.standardize else ["--no-standardize"]
         words += ["--test-size", f"{self.test_size:g}", "--seed", str(self.seed)]
         words += ["--report", str(self.report)] if self.report is not None else []

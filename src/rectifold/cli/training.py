@@ -48,6 +48,7 @@ def fit_estimator(
     *,
     seed: int,
     time_limit: float | None = None,
+    max_work: float | None = None,
     effort: Effort = Effort.FULL,
     start: ReLUNetwork | None = None,
 ) -> tuple[Any, tuple[str, ...]]:
@@ -55,6 +56,8 @@ def fit_estimator(
 
     Parameters
     ----------
+    max_work : float, optional
+        Effort of the proof, in samples visited; the estimator's default if left out.
     effort : Effort
     start : ReLUNetwork, optional
         Network to start from.
@@ -65,7 +68,8 @@ def fit_estimator(
         The fitted estimator and what it warned of.
     """
     kind = ConvexReLUClassifier if task == "classification" else ConvexReLURegressor
-    estimator = kind(alpha=alpha, time_limit=time_limit, random_state=seed, warm_start=start, **_EFFORT[effort])
+    chosen = _EFFORT[effort] | ({} if max_work is None else {"max_work": int(max_work)})
+    estimator = kind(alpha=alpha, time_limit=time_limit, random_state=seed, warm_start=start, **chosen)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator.fit(X, y, callback=monitor)

@@ -66,7 +66,13 @@ class _ConvexReLU(BaseEstimator):
 
     def _train(self, X: Array, y: NDArray[Any], loss: str, weight: Array | None, callback: Monitor | None) -> None:
         options = TrainingOptions(
-            self.tol, self.max_iter, self.n_starts, self.certify, self.gap_tol, self.max_work, _seed(self.random_state)
+            self.tol,
+            self.max_iter,
+            self.n_starts,
+            self.certify,
+            self.gap_tol,
+            self.max_work,
+            seed_of(self.random_state),
         )
         problem = ConvexReLUProblem(
             X, y, self.alpha, loss, self.hidden_bias, self.fit_intercept, self.output_penalty, weight
@@ -173,7 +179,9 @@ class ConvexReLURegressor(RegressorMixin, _ConvexReLU):
         """Train on X (n_samples, n_features) and y (n_samples,) or (n_samples, n_outputs)."""
         inputs, targets = validate_data(self, X, y, multi_output=True, y_numeric=True, dtype=np.float64)
         self._single_output = np.ndim(targets) == 1
-        self._train(inputs, np.asarray(targets, dtype=np.float64), "squared", _weights(sample_weight, inputs), callback)
+        self._train(
+            inputs, np.asarray(targets, dtype=np.float64), "squared", weights_of(sample_weight, inputs), callback
+        )
         return self
 
     def predict(self, X: ArrayLike) -> Array:
@@ -255,7 +263,7 @@ n_neurons_, n_iter_
             raise ProblemError(f"loss must be 'logistic' or 'squared_hinge', got {self.loss!r}.")
         inputs, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
-        weight = _weights(sample_weight, inputs)
+        weight = weights_of(sample_weight, inputs)
         if weight is not None:
             used = weight > 0
             inputs, labels, weight = inputs[used], labels[used], weight[used]
@@ -308,13 +316,15 @@ n_neurons_, n_iter_
         return np.column_stack([np.zeros_like(scores), scores]) if scores.ndim == 1 else scores
 
 
-def _weights(sample_weight: ArrayLike | None, X: Array) -> Array | None:
+def weights_of(sample_weight: ArrayLike | None, X: Array) -> Array | None:
+    """Return checked sample weights, None for none."""
     if sample_weight is None:
         return None
     return np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True))
 
 
-def _seed(random_state: Any) -> int | np.random.Generator | None:
+def seed_of(random_state: Any) -> int | np.random.Generator | None:
+    """Return what numpy's generators take for scikit-learn's ``random_state``."""
     if isinstance(random_state, np.random.RandomState):
         return int(random_state.randint(2**31 - 1))
     return int(random_state) if isinstance(random_state, Integral) else random_state

@@ -23,11 +23,11 @@ from rectifold.core.errors import ProblemError
 from rectifold.core.monitor import Monitor
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem, HiddenBias
-from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLURegressor, _seed, _weights
+from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLURegressor, seed_of, weights_of
 from rectifold.training.convex.alpha_max import alpha_max
 from rectifold.training.convex.options import TrainingOptions
-from rectifold.training.convex.path import default_alphas
-from rectifold.training.convex.rough_path import first_order_result, rough_path
+from rectifold.training.convex.paths.path import default_alphas
+from rectifold.training.convex.paths.rough_path import first_order_result, rough_path
 
 __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 
@@ -75,7 +75,7 @@ class _PathCV:
         self, plain: Any, X: Array, targets: NDArray[Any], y: NDArray[Any], loss: str, weight: Array | None
     ) -> tuple[ConvexReLUProblem, ReLUNetwork]:
         """Choose ``alpha_`` and return its problem with a network near the final one."""
-        seed = _seed(self.random_state)  # type: ignore[attr-defined]
+        seed = seed_of(self.random_state)  # type: ignore[attr-defined]
         self._seed = int(np.random.default_rng(seed).integers(2**31)) if not isinstance(seed, int) else seed
         grid = self._grid(X, targets, loss, weight)
         whole = self._problem(X, targets, float(grid[0]), loss, weight)
@@ -292,7 +292,7 @@ n_neurons_, n_iter_
         plain = ConvexReLURegressor(**{name: getattr(self, name) for name in _PLAIN})
         plain._single_output, plain.n_features_in_ = np.ndim(targets) == 1, inputs.shape[1]
         targets = np.asarray(targets, dtype=np.float64)
-        weight = _weights(sample_weight, inputs)
+        weight = weights_of(sample_weight, inputs)
         problem, start = self._select(plain, inputs, targets, targets, "squared", weight)
         self._finish(plain, (inputs, targets, weight), problem, start, callback)
         return self
@@ -375,7 +375,7 @@ n_neurons_, n_iter_
         plain = ConvexReLUClassifier(
             loss=self.loss, class_weight=self.class_weight, **{name: getattr(self, name) for name in _PLAIN}
         )
-        weight = _weights(sample_weight, inputs)
+        weight = weights_of(sample_weight, inputs)
         used = np.ones(len(labels), dtype=bool) if weight is None else weight > 0
         classes = np.unique(labels[used])
         if len(classes) < 2 or self.loss not in ("logistic", "squared_hinge"):

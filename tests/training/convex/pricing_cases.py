@@ -9,7 +9,7 @@ import numpy as np
 
 from rectifold import _kernels
 from rectifold.core.problem import ConvexReLUProblem
-from rectifold.training.convex.patterns import all_patterns
+from rectifold.training.convex.restricted.patterns import all_patterns
 from rectifold.training.convex.solve import solve_convex_relu
 
 DATA = (

@@ -25,7 +25,7 @@ from quick import solve_convex_relu
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
 from rectifold.training.convex.alpha_max import alpha_max
-from rectifold.training.convex.patterns import all_patterns, sample_patterns
+from rectifold.training.convex.restricted.patterns import all_patterns, sample_patterns
 
 
 def merged_width(problem, network, angle=1e-3):

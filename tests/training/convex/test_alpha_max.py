@@ -13,7 +13,7 @@ from quick import alpha_max_bound
 from rectifold.core.errors import ProblemError
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.alpha_max import alpha_max
-from rectifold.training.convex.patterns import all_patterns, sample_patterns
+from rectifold.training.convex.restricted.patterns import all_patterns, sample_patterns
 
 
 @settings(max_examples=25, deadline=None)

@@ -10,7 +10,7 @@ from quick import alpha_max_bound, solve_convex_relu
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Status
 from rectifold.training.convex.alpha_max import alpha_max
-from rectifold.training.convex.patterns import sample_patterns
+from rectifold.training.convex.restricted.patterns import sample_patterns
 
 LOSSES = ("squared", "logistic", "squared_hinge", "multinomial")
 

@@ -13,7 +13,7 @@ from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Status
 from rectifold.training.convex.options import TrainingOptions
-from rectifold.training.convex.patterns import sample_patterns
+from rectifold.training.convex.restricted.patterns import sample_patterns
 
 LOSSES = ("squared", "logistic", "squared_hinge", "multinomial")
 

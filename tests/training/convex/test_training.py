@@ -13,7 +13,7 @@ from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
 from rectifold.training.convex.alpha_max import alpha_max
-from rectifold.training.convex.patterns import all_patterns
+from rectifold.training.convex.restricted.patterns import all_patterns
 
 
 def design(X, hidden_bias):

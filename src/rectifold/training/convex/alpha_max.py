@@ -8,9 +8,9 @@ from numpy.typing import ArrayLike, NDArray
 from rectifold.core.errors import ProblemError
 from rectifold.core.problem import ConvexReLUProblem, HiddenBias
 from rectifold.geometry.cones import ConeProjector
-from rectifold.training.convex import global_bound
-from rectifold.training.convex.pricing import Priced, price, starting_directions
-from rectifold.training.convex.restricted import pattern_set
+from rectifold.training.convex.proof import global_bound
+from rectifold.training.convex.restricted.training import pattern_set
+from rectifold.training.convex.search.pricing import Priced, price, starting_directions
 
 Array = NDArray[np.float64]
 

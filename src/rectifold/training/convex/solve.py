@@ -15,7 +15,7 @@ from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem, HiddenBias
 from rectifold.core.result import Result
 from rectifold.training.convex.options import TrainingOptions
-from rectifold.training.convex.restricted import pattern_set, train_gated, train_restricted
+from rectifold.training.convex.restricted.training import pattern_set, train_gated, train_restricted
 from rectifold.training.convex.train import train
 
 

@@ -17,12 +17,12 @@ from rectifold.core.certificate import TrainingCertificate
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Result, Status
-from rectifold.training.convex.column_generation import ColumnGeneration, Incumbent
-from rectifold.training.convex.descent import Neurons, descend, random_neurons
-from rectifold.training.convex.global_bound import ProofEffort, lower_bound, with_network
-from rectifold.training.convex.network_descent import descend_and_price
 from rectifold.training.convex.options import TrainingOptions
-from rectifold.training.convex.pricing_proof import ProofProgress
+from rectifold.training.convex.proof.global_bound import ProofEffort, lower_bound, with_network
+from rectifold.training.convex.proof.pricing_proof import ProofProgress
+from rectifold.training.convex.search.column_generation import ColumnGeneration, Incumbent
+from rectifold.training.convex.search.descent import Neurons, descend, random_neurons
+from rectifold.training.convex.search.network_descent import descend_and_price
 
 Array = NDArray[np.float64]
 
