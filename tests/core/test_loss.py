@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rectifold.core.errors import ProblemError
@@ -95,6 +95,7 @@ def test_dual_value_is_minus_infinity_outside_its_domain(name, outside):
 
 @settings(max_examples=40, deadline=None)
 @given(name=st.sampled_from(NAMES), seed=SEEDS)
+@example(name="logistic", seed=799)  # where rounding hides the last fall of the value
 def test_intercept_minimises_over_constants(name, seed):
     f, y, s = instance(name, seed)
     loss = get_loss(name)

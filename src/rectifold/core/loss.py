@@ -68,13 +68,20 @@ class Loss(ABC):
                 break
             step = self._newton_step(f + c, y, s, g)
             t = 1.0
-            while t > 1e-10 and self.value(f + c + t * step, y, s) > value:
+            while t > 1e-10 and not self._improves(f + c + t * step, y, s, value, g):
                 t *= 0.5
             if t <= 1e-10:
                 break
             c = c + t * step
             value = self.value(f + c, y, s)
         return c
+
+    def _improves(self, f: Array, y: Array, s: Array, value: float, g: Array) -> bool:
+        """Return whether the value falls or, where rounding hides that, the gradient does."""
+        new = self.value(f, y, s)
+        if new <= value:
+            return True
+        return new <= value * (1 + 1e-14) and np.abs(self.theta(f, y, s).sum(axis=0)).max() < 0.5 * np.abs(g).max()
 
     def _newton_step(self, f: Array, y: Array, s: Array, g: Array) -> Array:
         # Away from the minimum the curvature may vanish: never a step longer than the Lipschitz bound allows by 1e6.
