@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -185,3 +186,12 @@ def wine_one_vs_all() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray
     target = load_wine(return_X_y=True)[1]
     Y = np.where(target[:, None] == np.arange(3), 1.0, -1.0)
     return X, Y, sampled_gates(X, 50, seed=1), 10.0, (29.618505, 37.442428, 23.391329)
+
+
+def uci_table(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Features and the last column of a table in ``$RECTIFOLD_DATA/uci``."""
+    folder = os.environ.get("RECTIFOLD_DATA")
+    if not folder:
+        raise SystemExit(f"{name} is read from $RECTIFOLD_DATA/uci/{name}.csv.gz; the variable is not set")
+    values = np.loadtxt(Path(folder) / "uci" / f"{name}.csv.gz", delimiter=",")
+    return values[:, :-1], values[:, -1]

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import rectifold as rf
-from benchmarks.instances import RESULTS
+from benchmarks.instances import RESULTS, uci_table
 from benchmarks.pricing_check import price
 
 Array = NDArray[np.float64]
@@ -38,11 +36,7 @@ def load(name: str) -> tuple[Array, Array]:
     elif name == "breast_cancer":
         X, y = datasets.load_breast_cancer(return_X_y=True)
     else:
-        folder = os.environ.get("RECTIFOLD_DATA")
-        if not folder:
-            raise SystemExit(f"{name} is read from $RECTIFOLD_DATA/uci/{name}.csv.gz; the variable is not set")
-        values = np.loadtxt(Path(folder) / "uci" / f"{name}.csv.gz", delimiter=",")
-        X, y = values[:, :-1], values[:, -1]
+        X, y = uci_table(name)
     X = X[:, X.std(axis=0) > 0]
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     return X, np.where(y > 0, 1.0, -1.0) if name in CLASSIFICATION else (y - y.mean()) / y.std()

@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,7 @@ from numpy.typing import NDArray
 from sklearn import datasets
 
 import rectifold as rf
-from benchmarks.instances import RESULTS
+from benchmarks.instances import RESULTS, uci_table
 
 Array = NDArray[np.float64]
 
@@ -81,11 +79,7 @@ def load(name: str) -> tuple[Array, Array]:
         W, a = rng.standard_normal((5, d + 1)), rng.standard_normal(5)
         y = np.maximum(np.c_[X, np.ones(500)] @ W.T, 0.0) @ a + 0.2 * rng.standard_normal(500)
     else:
-        folder = os.environ.get("RECTIFOLD_DATA")
-        if not folder:
-            raise SystemExit(f"{name} is read from $RECTIFOLD_DATA/uci/{name}.csv.gz; the variable is not set")
-        values = np.loadtxt(Path(folder) / "uci" / f"{name}.csv.gz", delimiter=",")
-        X, y = values[:, :-1], values[:, -1]
+        X, y = uci_table(name)
     X = X[:, X.std(axis=0) > 0]
     X = (X - X.mean(axis=0)) / X.std(axis=0)
     return X, (y - y.mean()) / y.std() if standard_targets else y

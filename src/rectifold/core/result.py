@@ -101,8 +101,24 @@ class Trace(ReadOnlyArrays):
         return len(self.stage)
 
 
+class ReadOnlyStats:
+    """Base of frozen dataclasses whose ``stats`` mapping is read-only, also after pickling."""
+
+    stats: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stats", MappingProxyType(dict(self.stats)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "stats": dict(self.stats)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__post_init__()
+
+
 @dataclass(frozen=True, eq=False)
-class Result(Generic[T]):
+class Result(ReadOnlyStats, Generic[T]):
     """A solution with its evidence.
 
     Attributes
@@ -133,16 +149,6 @@ class Result(Generic[T]):
     certificate: Any = None
     stats: Mapping[str, Any] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stats", MappingProxyType(dict(self.stats)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "stats": dict(self.stats)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
 
     @property
     def gap(self) -> float:

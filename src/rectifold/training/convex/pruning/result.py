@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, overload
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from rectifold.core.errors import ProblemError
 from rectifold.core.network import ReLUNetwork
-from rectifold.core.result import ReadOnlyArrays
+from rectifold.core.result import ReadOnlyArrays, ReadOnlyStats
 from rectifold.training.convex.pruning.neuron_columns import NeuronColumns
 
 __all__ = ["NarrowerNetworks", "PruningResult", "PruningTrace"]
@@ -87,7 +86,7 @@ class NarrowerNetworks(Sequence[ReLUNetwork]):
 
 
 @dataclass(frozen=True, eq=False)
-class PruningResult:
+class PruningResult(ReadOnlyStats):
     """A network of which no neuron can be removed by rescaling the others, and how it came about.
 
     Attributes
@@ -124,16 +123,6 @@ class PruningResult:
     trace: PruningTrace
     narrower: NarrowerNetworks
     stats: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "stats", MappingProxyType(dict(self.stats)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "stats": dict(self.stats)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.__post_init__()
 
     @property
     def width(self) -> int:
