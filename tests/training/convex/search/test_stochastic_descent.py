@@ -59,7 +59,7 @@ def test_it_repeats_and_stops_when_told():
     first, second = descended(problem, 50), descended(problem, 50)
     np.testing.assert_array_equal(first.directions, second.directions)
     untouched = descended(problem, 400, should_stop=lambda: True)
-    short = descended(problem, 10**7, seconds=1e-3)
+    short = descended(problem, 10**7, seconds=0.1)
     assert value(problem, short) < value(problem, untouched)
 
 

@@ -47,7 +47,7 @@ def stochastic_descend(
     rng : numpy.random.Generator
     n_steps : int
     seconds : float
-        Fewer steps are made if the first few say that they would take longer.
+        Fewer steps are made if these would take longer, the rate falling with time then.
     should_stop : callable
 
     References
@@ -64,13 +64,8 @@ def stochastic_descend(
     moved.append(_Parameter(a, np.float32(_RATE / np.sqrt(width))))
     if problem.fit_intercept:
         moved.append(_Parameter(c, np.float32(_RATE)))
-    start = time.perf_counter()
-    step = 0
-    while step < n_steps:
-        if step % _LOOK == 0 and should_stop():
-            break
-        if step == _LOOK and np.isfinite(seconds):
-            n_steps = int(np.clip(seconds * _LOOK / (time.perf_counter() - start), _LOOK, n_steps))
+    start, step, progress = time.perf_counter(), 0, 0.0
+    while progress < 1.0 and not (step % _LOOK == 0 and should_stop()):
         rows = rng.integers(0, n, batch)
         x = X[rows]
         hidden = x @ w.T
@@ -82,8 +77,9 @@ def stochastic_descend(
         back = (theta @ a.T) * active
         gradients = (alpha * w - back.T @ x, (alpha * a - hidden.T @ theta) * support, -theta.sum(axis=0))
         for parameter, gradient in zip(moved, gradients, strict=False):
-            parameter.move(gradient, 0.5 + 0.5 * np.cos(np.pi * step / n_steps), step)
+            parameter.move(gradient, 0.5 + 0.5 * np.cos(np.pi * progress), step)
         step += 1
+        progress = max(step / n_steps, (time.perf_counter() - start) / seconds)
     return Neurons(w.astype(np.float64) / inputs, a.astype(np.float64) * spread, c.astype(np.float64) * spread)
 
 
