@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
 _BATCH = 1024
-_RATE = 0.014
+_RATE = 0.01
 """Over the size that a weight has at the start: larger ones kill neurons, smaller ones need more steps."""
 _START = 0.3
 _MARGIN = 6.0
