@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rectifold import certify, core, datasets, estimators, geometry, io, plotting, report, training
     from rectifold._versions import __version__, show_versions
     from rectifold.certify import Grade, Verdict, verify
+    from rectifold.core.domain import Box, Polytope
     from rectifold.core.errors import (
         BackendNotFoundError,
         CertificateError,
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
         SolverError,
         UnsupportedNetworkError,
     )
+    from rectifold.core.lad import LADProblem
     from rectifold.core.network import AffineMap, ReLUNetwork
     from rectifold.core.problem import ConvexReLUProblem
     from rectifold.core.result import Proof, Result, Status
     from rectifold.estimators.convex_relu import ConvexReLUClassifier, ConvexReLURegressor
     from rectifold.estimators.convex_relu_cv import ConvexReLUClassifierCV, ConvexReLURegressorCV
+    from rectifold.estimators.lad import LADRegressor
     from rectifold.io import from_sklearn, from_torch, load, save, to_onnx, to_torch
+    from rectifold.programs.lad import solve_lad, solve_lad_stream
+    from rectifold.programs.minimize import maximize, minimize, polish
+    from rectifold.programs.minimum import LocalMinimum, MinimizationResult
+    from rectifold.programs.quantile_path import QuantilePath, quantile_path
     from rectifold.training.convex.alpha_max import alpha_max, alpha_max_bound
     from rectifold.training.convex.optima.critical_set import CriticalSet, critical_set
     from rectifold.training.convex.optima.optimal_set import OptimalSet, optimal_set
@@ -60,6 +67,19 @@ _HOMES = {
     "CriticalSet": "rectifold.training.convex.optima.critical_set",
     "prune": "rectifold.training.convex.pruning.prune",
     "PruningResult": "rectifold.training.convex.pruning.prune",
+    "LADRegressor": "rectifold.estimators.lad",
+    "LADProblem": "rectifold.core.lad",
+    "solve_lad": "rectifold.programs.lad",
+    "solve_lad_stream": "rectifold.programs.lad",
+    "quantile_path": "rectifold.programs.quantile_path",
+    "QuantilePath": "rectifold.programs.quantile_path",
+    "minimize": "rectifold.programs.minimize",
+    "maximize": "rectifold.programs.minimize",
+    "polish": "rectifold.programs.minimize",
+    "MinimizationResult": "rectifold.programs.minimum",
+    "LocalMinimum": "rectifold.programs.minimum",
+    "Box": "rectifold.core.domain",
+    "Polytope": "rectifold.core.domain",
     "ReLUNetwork": "rectifold.core.network",
     "AffineMap": "rectifold.core.network",
     "load": "rectifold.io",
@@ -110,6 +130,19 @@ __all__ = [
     "CriticalSet",
     "prune",
     "PruningResult",
+    "LADRegressor",
+    "LADProblem",
+    "solve_lad",
+    "solve_lad_stream",
+    "quantile_path",
+    "QuantilePath",
+    "minimize",
+    "maximize",
+    "polish",
+    "MinimizationResult",
+    "LocalMinimum",
+    "Box",
+    "Polytope",
     "ReLUNetwork",
     "AffineMap",
     "load",

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from rectifold.certify.convex_minimum import check_convex_minimum
+from rectifold.certify.lad import check_lad
+from rectifold.certify.local_minimum import check_local_minimum
 from rectifold.certify.training import check_training
 from rectifold.certify.verdict import Verdict
-from rectifold.core.certificate import Grade, TrainingCertificate
+from rectifold.core.certificate import ConvexMinimumCertificate, Grade, LocalMinimumCertificate, TrainingCertificate
 from rectifold.core.errors import CertificateError
+from rectifold.core.lad import LADCertificate, LADProblem
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Result
@@ -16,15 +22,15 @@ __all__ = ["verify"]
 
 
 def verify(
-    result_or_certificate: Any, problem: ConvexReLUProblem | None = None, grade: Grade | str | None = None
+    result_or_certificate: Any, problem: ConvexReLUProblem | LADProblem | None = None, grade: Grade | str | None = None
 ) -> Verdict:
     """Re-derive the claim of a certificate, or of a result and its certificate, from the problem's data alone.
 
     Parameters
     ----------
-    result_or_certificate : Result or TrainingCertificate
+    result_or_certificate : Result, TrainingCertificate, LocalMinimumCertificate or LADCertificate
         A result must claim no more than its certificate.
-    problem : ConvexReLUProblem, optional
+    problem : ConvexReLUProblem or LADProblem, optional
         What the claim is about; needed where the certificate was stored without its data, and compared by digest.
     grade : Grade or {"float", "interval"}, optional
         FLOAT (default): float64 with a relative tolerance of 1e-9. INTERVAL: the lower bound and dual feasibility hold
@@ -47,23 +53,50 @@ def verify(
     level = _grade(grade)
     if isinstance(result_or_certificate, Result):
         return _verify_result(result_or_certificate, problem, level)
+    if isinstance(result_or_certificate, LADCertificate):
+        if problem is not None and not isinstance(problem, LADProblem):
+            raise CertificateError("A certificate of quantile regression is checked against a LADProblem.")
+        return check_lad(result_or_certificate, problem, level)
     if isinstance(result_or_certificate, TrainingCertificate):
+        if problem is not None and not isinstance(problem, ConvexReLUProblem):
+            raise CertificateError("A training certificate is checked against a ConvexReLUProblem.")
         return check_training(result_or_certificate, problem, level)
+    if isinstance(result_or_certificate, LocalMinimumCertificate):
+        return check_local_minimum(result_or_certificate, level)
+    if isinstance(result_or_certificate, ConvexMinimumCertificate):
+        return check_convex_minimum(result_or_certificate, level)
     raise CertificateError(f"Expected a Result or a certificate, got {type(result_or_certificate).__name__}.")
 
 
-def _verify_result(result: Result[Any], problem: ConvexReLUProblem | None, grade: Grade) -> Verdict:
+def _verify_result(result: Result[Any], problem: ConvexReLUProblem | LADProblem | None, grade: Grade) -> Verdict:
     certificate = result.certificate
     if certificate is None:
         raise CertificateError("The result carries no certificate.")
     verdict = verify(certificate, problem, grade)
     if not verdict.holds:
         return verdict
+    if isinstance(certificate, LADCertificate) and not _same_fit(result.solution, certificate):
+        return Verdict(False, grade, verdict.residuals, "The result's coefficients are not the certificate's.")
+    if isinstance(certificate, LocalMinimumCertificate | ConvexMinimumCertificate):
+        return _compare_minimum(result, certificate, verdict)
     if result.value < certificate.objective or result.bound > certificate.lower_bound:
         return Verdict(False, grade, verdict.residuals, "The result claims more than its certificate.")
     if isinstance(result.solution, ReLUNetwork) and result.solution.digest() != certificate.network.digest():
         return Verdict(False, grade, verdict.residuals, "The result's network is not the certificate's.")
     return verdict
+
+
+def _same_fit(solution: Any, certificate: LADCertificate) -> bool:
+    return np.array_equal(solution.coef, certificate.coef) and solution.intercept == certificate.intercept
+
+
+def _compare_minimum(
+    result: Result[Any], certificate: LocalMinimumCertificate | ConvexMinimumCertificate, verdict: Verdict
+) -> Verdict:
+    same = np.array_equal(np.asarray(result.solution), certificate.x) and result.value == certificate.value
+    if same and not np.isfinite(result.bound):
+        return verdict
+    return Verdict(False, verdict.grade, verdict.residuals, "The result claims something else than its certificate.")
 
 
 def _grade(grade: Grade | str | None) -> Grade:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold.core.domain import Domain
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import ReadOnlyArrays
@@ -217,3 +218,80 @@ class TrainingCertificate(ReadOnlyArrays):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "problem": None}
+
+
+@dataclass(frozen=True, eq=False)
+class LocalMinimumCertificate(ReadOnlyArrays):
+    """Claims that ``x`` is a local minimum of one output of a network over a domain, with this value.
+
+    The constraints at zero there are exactly ``n_inputs``, with independent normals, so that the function is a sum of
+    piecewise-linear functions of one slack each: it is a local minimum iff it falls along none of the 2 n edges.
+    (Hinz and van de Geer 2021.)
+
+    Attributes
+    ----------
+    network : ReLUNetwork
+    domain : Domain or None
+        None: all of R^n.
+    output : int
+    maximum : bool
+        True: a local maximum is claimed.
+    x : ndarray of float64, shape (n_inputs,)
+    value : float
+        Of the network's output.
+    constraints : ndarray of int64, shape (n_inputs - p - q,)
+        Hidden units (pass-through units are counted) and then rows of the domain's inequalities, in any order; p is the
+        number of independent equality rows.
+    invariant : ndarray of float64, shape (q, n_inputs)
+        Directions along which the network and the domain do not change at all.
+    scale : float
+        A length to compare distances with: constraints count as being at zero within 1e-9 of it (of the largest |x_i|
+        if that is more).
+    """
+
+    network: ReLUNetwork
+    domain: Domain | None
+    output: int
+    maximum: bool
+    x: Array
+    value: float
+    constraints: NDArray[np.int64]
+    invariant: Array
+    scale: float
+
+
+@dataclass(frozen=True, eq=False)
+class ConvexMinimumCertificate(ReadOnlyArrays):
+    """Claims that ``x`` is a local minimum where the function is convex nearby, at a vertex that may be degenerate.
+
+    The gradient with all ``units`` off, plus their shares of their jumps, plus the rows' multipliers times the rows,
+    is zero: a zero subgradient, which proves the minimum if every unit is a convex kink and none feeds another.
+
+    Attributes
+    ----------
+    network, domain, output, maximum, x, value, scale
+        As in `LocalMinimumCertificate`.
+    units : ndarray of int64, shape (c,)
+        All kinks at zero.
+    shares : ndarray of float64, shape (c,)
+        In [0, 1].
+    rows : ndarray of int64, shape (r,)
+        Inequalities of the domain that hold with equality.
+    row_multipliers : ndarray of float64, shape (r,)
+        At least 0.
+    equality_multipliers : ndarray of float64, shape (p,)
+        One for each equality row.
+    """
+
+    network: ReLUNetwork
+    domain: Domain | None
+    output: int
+    maximum: bool
+    x: Array
+    value: float
+    scale: float
+    units: NDArray[np.int64]
+    shares: Array
+    rows: NDArray[np.int64]
+    row_multipliers: Array
+    equality_multipliers: Array

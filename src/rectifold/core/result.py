@@ -19,6 +19,7 @@ _MESSAGES = {
     "optimal": "Solved to the requested tolerance.",
     "local_optimum": "A local optimum was reached; nothing is claimed about other regions.",
     "infeasible": "No point satisfies the constraints.",
+    "degenerate": "A degenerate vertex was reached; whether it is a local optimum was not decided.",
     "unbounded": "The objective falls without limit.",
     "time_limit": "The time limit ended the run; the best solution so far is returned.",
     "node_limit": "The limit on the search effort ended the run; the best solution so far is returned.",
@@ -33,6 +34,7 @@ class Status(StrEnum):
 
     OPTIMAL = "optimal"
     LOCAL_OPTIMUM = "local_optimum"
+    DEGENERATE = "degenerate"
     INFEASIBLE = "infeasible"
     UNBOUNDED = "unbounded"
     TIME_LIMIT = "time_limit"

@@ -1,4 +1,4 @@
-"""Networks in and out: files (``.npz``, ``.onnx``), torch and scikit-learn."""
+"""Networks in and out: files (``.npz``, ``.onnx``), torch and scikit-learn; tables in batches."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from rectifold.core.errors import ProblemError
 from rectifold.core.network import ReLUNetwork
 from rectifold.io._files import as_path
+from rectifold.io.batches import parquet_batches
 from rectifold.io.npz import load_npz, save_npz
 from rectifold.io.onnx import from_onnx, to_onnx
 from rectifold.io.sklearn import from_sklearn
@@ -19,6 +20,7 @@ __all__ = [
     "from_torch",
     "load",
     "load_npz",
+    "parquet_batches",
     "save",
     "save_npz",
     "to_onnx",

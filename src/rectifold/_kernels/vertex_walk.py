@@ -1,0 +1,32 @@
+"""The walk over vertices of a network: the compiled loops, or their numpy twins in a pure build."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from importlib import import_module
+from typing import Any
+
+__all__ = ["DenseVertexWalk", "WalkStatus"]
+
+_COMPILED = "rectifold._kernels._compiled"
+
+try:
+    _home = import_module(_COMPILED)
+except ModuleNotFoundError as error:  # a broken extension raises something else, and must not pass for a pure build
+    if error.name != _COMPILED:
+        raise
+    _home = import_module("rectifold._kernels.reference.vertex_walk")
+
+DenseVertexWalk: Any = _home.DenseVertexWalk
+
+
+class WalkStatus(IntEnum):
+    """What a walk says after `run`."""
+
+    RUNNING = 0
+    MINIMUM = 1
+    """A regular vertex none of whose edges falls."""
+    UNBOUNDED = 2
+    DEGENERATE = 3
+    """A vertex with more constraints at zero than inputs, none of whose examined edges can be taken."""
+    NUMERICAL = 4
