@@ -32,15 +32,14 @@ class TreeSearch : ConeNodes {
         }
     }
 
-    // One random dive for every root; returns false if it hit the depth limit.
-    bool dive(tree::Random& random, double* nodes, double* work) {
+    // One random dive below some nodes; returns false if it hit the depth limit.
+    bool dive(const Path* starts, int count, tree::Random& random, double* nodes, double* work) {
         *nodes = *work = 0.0;
-        const int roots = 1 << p.root_dimension();
         std::vector<int> alive;
-        for (int o = 0; o < roots; ++o) {
+        for (int o = 0; o < count; ++o) {
             const Stack::Mark mark = memory.mark();
             const std::int64_t before = visited;
-            Cone cone = at_path({static_cast<std::uint16_t>(o)});
+            Cone cone = at_path(starts[o]);
             if (!evaluate(cone)) alive.push_back(o);
             *work += static_cast<double>(visited - before);
             *nodes += 1.0;
@@ -48,7 +47,7 @@ class TreeSearch : ConeNodes {
         }
         if (alive.empty()) return true;
         const Stack::Mark mark = memory.mark();
-        Cone cone = at_path({static_cast<std::uint16_t>(alive[random.below(static_cast<int>(alive.size()))])});
+        Cone cone = at_path(starts[alive[random.below(static_cast<int>(alive.size()))]]);
         double weight = static_cast<double>(alive.size());
         bool closed = evaluate(cone), complete = true;
         while (!closed) {
@@ -60,17 +59,17 @@ class TreeSearch : ConeNodes {
             set_c(cone);
             const Split split = choose(cone);
             Cone children[2];
-            int open[2], count = 0;
+            int open[2], n_open = 0;
             const std::int64_t before = visited;
             for (int s = 0; s < 2; ++s) {
                 children[s] = child_of(cone, split, s);
-                if (!evaluate(children[s])) open[count++] = s;
+                if (!evaluate(children[s])) open[n_open++] = s;
             }
             *nodes += 2.0 * weight;
             *work += weight * static_cast<double>(visited - before);
-            if (count == 0) break;
-            weight *= count;
-            cone = children[open[random.below(count)]];
+            if (n_open == 0) break;
+            weight *= n_open;
+            cone = children[open[random.below(n_open)]];
         }
         memory.release(mark);
         return complete;
@@ -301,21 +300,31 @@ inline void search_tree(const Problem& problem, const Limits& limits, const std:
     *report = std::move(search.report);
 }
 
-inline Estimate estimate_tree(const Problem& problem, const Limits& limits, int n_dives, std::uint64_t seed) {
+// Knuth's estimate of the trees below some nodes. A dive looks at all of these where they are few; otherwise each starts
+// from one of its own share of them.
+inline Estimate estimate_tree(const Problem& problem, const Limits& limits, const std::vector<Path>& paths, int n_dives,
+                              std::uint64_t seed) {
+    constexpr int kFew = 4;
     TreeSearch search(problem, limits);
+    const int n_paths = static_cast<int>(paths.size()), together = n_paths <= kFew ? n_paths : 1;
+    const double scale = static_cast<double>(n_paths) / together;
     tree::Random random(seed);
     Estimate estimate;
     double square = 0.0;
     int complete = 0;
     for (int dive = 0; dive < n_dives; ++dive) {
         double nodes, work;
-        if (!search.dive(random, &nodes, &work)) {  // such a tree is not to be estimated: dives may be long, so no more
+        std::int64_t start = 0;
+        if (together == 1 && n_paths > 1)
+            start = (static_cast<std::int64_t>(dive) * n_paths + random.below(n_paths)) / n_dives;
+        if (!search.dive(paths.data() + start, together, random, &nodes, &work)) {  // such a tree is not to be estimated: dives may be long, so no more
             estimate.failed = 1.0 / (dive + 1);
             return estimate;
         }
         ++complete;
+        nodes *= scale;
         estimate.nodes += nodes;
-        estimate.work += work;
+        estimate.work += scale * work;
         square += nodes * nodes;
     }
     estimate.nodes /= complete;

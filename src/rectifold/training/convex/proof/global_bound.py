@@ -285,6 +285,10 @@ def _bound_pricing(
     if attained > max(goal, effort.floor * 1.0005):  # a neuron is missing: no need of trees to see it
         missing = tree_rows.in_design(directions[worst], problem)
         return spectral, evidence, rows, BoundInfo(spectral, spectral, 1.0, missing, attained)
+
+    def reserve(tree_work: float) -> float:
+        return DualOptimization.least_work(tree_rows.X, tree_work, effort.keep_leaves)
+
     proof = PricingProof(tree_rows.X, values, levels, effort.pool, effort.keep_leaves)
     proven = proof.run(
         goal,
@@ -294,7 +298,7 @@ def _bound_pricing(
         stop_at_violator=not is_own_level,
         should_stop=effort.should_stop,
         on_progress=tell,
-        optimizes=value_at is not None and DualOptimization.applies(problem),
+        reserve=reserve if value_at is not None and DualOptimization.applies(problem) else None,
     )
     violator = None if proven.violator is None else tree_rows.in_design(proven.violator, problem)
     if is_own_level and violator is not None and not _enters(problem, values, violator):
