@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit, check_cv
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
@@ -34,7 +34,8 @@ __all__ = ["ConvexReLUClassifierCV", "ConvexReLURegressorCV"]
 Array = NDArray[np.float64]
 
 _BATCH = 4
-_MANY_SAMPLES = 10_000
+_MANY_SAMPLES, _VERY_MANY_SAMPLES = 3_000, 10_000
+_HELD_OUT = 0.2
 _TOP = 0.7
 _DEAR = 1e5
 _PLAIN = ("hidden_bias", "fit_intercept", "output_penalty", "certify", "gap_tol", "max_work", "tol", "max_iter",
@@ -148,6 +149,9 @@ class _PathCV:
         if cv is None:
             rarest = int(np.unique(y, return_counts=True)[1].min()) if classifier else len(X)
             cv = max(2, min(5 if len(X) <= _MANY_SAMPLES else 3, rarest))
+            if len(X) > _VERY_MANY_SAMPLES and rarest > 1:
+                held_out = StratifiedShuffleSplit if classifier else ShuffleSplit
+                cv = held_out(1, test_size=_HELD_OUT, random_state=self._seed)
         if len(X) < 2:
             raise ProblemError(f"Cross-validation needs at least two samples, got {len(X)} sample.")
         splitter = check_cv(cv, y, classifier=classifier)
@@ -212,7 +216,8 @@ class ConvexReLURegressorCV(_PathCV, ConvexReLURegressor):
     eps : float
         Smallest alpha of the default grid over alpha_max.
     cv : int, splitter, iterable or None
-        As in scikit-learn; None: five shuffled folds, three where there are more than 10 000 samples.
+        As in scikit-learn; None: five shuffled folds, three of more than 3000 samples, and beyond 10 000 samples one
+        fifth held out.
     scoring : str, callable or None
         What to maximise; None: minus the loss on the held-out samples.
     one_standard_error : bool

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rectifold.core.errors import ProblemError
+from rectifold.core.pattern import unique_patterns
 from rectifold.core.problem import ConvexReLUProblem, HiddenBias
 from rectifold.geometry.cones import ConeProjector
 from rectifold.training.convex.proof import global_bound
@@ -77,7 +78,7 @@ def _polished(problem: ConvexReLUProblem, priced: Priced, starts: Array) -> floa
     gains = np.abs(np.maximum(starts @ problem.design.T, 0.0) @ problem.null_theta).max(axis=1)
     best = starts[np.argsort(-gains, kind="stable")[:most]]
     cells = np.vstack([priced.directions[:most], best]) @ problem.design.T > 0
-    projector = ConeProjector(problem.design, np.unique(cells, axis=0))
+    projector = ConeProjector(problem.design, cells[unique_patterns(cells)[0]])
     return max(_attained(problem.design, projector, theta) for theta in problem.null_theta.T)
 
 

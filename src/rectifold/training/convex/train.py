@@ -23,11 +23,14 @@ from rectifold.training.convex.proof.pricing_proof import ProofProgress
 from rectifold.training.convex.search.column_generation import ColumnGeneration, Incumbent
 from rectifold.training.convex.search.descent import Neurons, descend, random_neurons
 from rectifold.training.convex.search.network_descent import descend_and_price
+from rectifold.training.convex.search.stochastic_descent import stochastic_descend
 
 Array = NDArray[np.float64]
 
 _START_WIDTH = 100
 _START_ITERATIONS = 300
+_STOCHASTIC_SIZE, _STOCHASTIC_WIDTH, _STOCHASTIC_STEPS, _STOCHASTIC_SHARE = 1e6, 200, 12_000, 0.5
+"""Entries of the design from which training starts with random batches; neurons, steps, share of a time limit."""
 _SECOND_ORDER_FLOPS = 4e10
 _PROOF_ROUNDS = 20
 
@@ -148,9 +151,13 @@ def _no_directions(problem: ConvexReLUProblem) -> Array:
 def _start(problem: ConvexReLUProblem, rng: np.random.Generator, warm: ReLUNetwork | None, budget: Budget) -> Neurons:
     if warm is not None:
         return Neurons(*problem.neurons(warm))
+    if problem.design.size > _STOCHASTIC_SIZE:
+        width, seconds = _STOCHASTIC_WIDTH * problem.n_outputs, _STOCHASTIC_SHARE * budget.remaining
+        return stochastic_descend(
+            problem, width, rng, n_steps=_STOCHASTIC_STEPS, seconds=seconds, should_stop=budget.should_stop
+        )
     start = random_neurons(problem, _START_WIDTH * problem.n_outputs, rng)
-    large = problem.design.size > 1e6
-    return descend(problem, start, max_iter=_START_ITERATIONS, single=large, should_stop=budget.should_stop)
+    return descend(problem, start, max_iter=_START_ITERATIONS, should_stop=budget.should_stop)
 
 
 def _search(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold.core.pattern import unique_patterns
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex.restricted.blocks import BlockProgram
 from rectifold.training.convex.restricted.coordinates import Coordinates
@@ -242,7 +243,7 @@ class ColumnGeneration:
         w, kept = move_off_kinks(self.problem.design, np.vstack([w, new]))
         signs = np.concatenate([signs, new_signs])[kept]
         patterns = w @ self.problem.design.T > 0
-        _, first = np.unique(np.column_stack([patterns, signs > 0]), axis=0, return_index=True)
+        first, _ = unique_patterns(np.column_stack([patterns, signs > 0]))
         first = first[patterns[first].any(axis=1)]
         return w[first], signs[first]
 

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 
 _NEW_PER_ROUND = 30
 _STALLED = 4
+_STARTS_WHEN_LATE = 32
 _MERGE_ANGLES = (0.05, 0.01, 0.002)
 _CORRECTION_SIZE = 1e5
 _STEPS = 150
@@ -74,21 +75,23 @@ def descend_and_price(
     -----
     First order: it ends 1e-5 to 1e-2 above the optimum, where kinks stop L-BFGS; the priced gap says how far.
     """
-    best = _priced(problem, start, n_starts, rng, known, 0)[0]
+    best: DescentResult | None = None
     neurons, stalled, single = start, 0, problem.design.size > _LARGE
     for rounds in range(1, max_rounds + 1):
         neurons = prune(descend(problem, neurons, max_iter=_STEPS, single=single, should_stop=should_stop))
         neurons = _simplified(problem, neurons)
-        current, priced = _priced(problem, neurons, n_starts, rng, known, rounds)
-        gain = best.objective - current.objective
-        stalled = 0 if gain > 1e-4 * best.objective else stalled + 1
-        best = current if gain > 0 else best
+        starts = min(n_starts, _STARTS_WHEN_LATE) if should_stop() else n_starts
+        current, priced = _priced(problem, neurons, starts, rng, known, rounds)
+        gain = np.inf if best is None else best.objective - current.objective
+        stalled = 0 if gain > 1e-4 * current.objective else stalled + 1
+        best = current if best is None or gain > 0 else best
         if single and gain <= _FINE * best.objective:
             single, stalled = False, 0
         on_round(best)
         if best.priced_gap <= tol or stalled >= _STALLED or should_stop():
             break
-        neurons = _proposed(problem, best.neurons if gain <= 0 else current.neurons, priced)
+        neurons = _proposed(problem, best.neurons, priced)
+    assert best is not None
     return best
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold.core.pattern import unique_patterns
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.geometry.cones import ConeProjector
 from rectifold.training.convex.restricted.coordinates import Coordinates
@@ -253,8 +254,8 @@ class _Signed(_Ascent):
         """Return the maximisers over the first cells of the rows of u and over the cells that these lead to."""
         if len(u) == 0:
             return u
-        patterns, first = np.unique(u @ self.X.T > 0, axis=0, return_index=True)
-        patterns, ends = patterns[np.argsort(first)[:_PROJECTED]], []
+        patterns, ends = u @ self.X.T > 0, []
+        patterns = patterns[unique_patterns(patterns)[0][:_PROJECTED]]
         for left in range(crossings, -1, -1):
             projections = ConeProjector(self.X, patterns).project(self.theta)
             norms, points = projections.norms[0], projections.points[0]
@@ -266,7 +267,7 @@ class _Signed(_Ascent):
             crossed = [flipped for flipped in (self._beyond(*case) for case in cases) if flipped is not None]
             if not crossed:
                 break
-            patterns = np.unique(crossed, axis=0)
+            patterns = np.array(crossed)[unique_patterns(np.array(crossed))[0]]
         return np.vstack(ends)
 
     def _beyond(self, pattern: NDArray[np.bool_], point: Array, rows: NDArray[np.int32]) -> NDArray[np.bool_] | None:

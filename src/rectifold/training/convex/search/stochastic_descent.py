@@ -1,0 +1,126 @@
+"""Stochastic descent on the network itself, for data so many that a full gradient is dear: Adam on random batches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rectifold.core.problem import ConvexReLUProblem
+from rectifold.training.convex.search.descent import Neurons
+
+Array = NDArray[np.float64]
+Single = NDArray[np.float32]
+
+_BATCH = 1024
+_RATE = 0.01
+"""Over the size that a weight has at the start: larger ones kill neurons, smaller ones need more steps."""
+_START = 0.3
+_MARGIN = 6.0
+"""What fits are measured in where targets are classes: about the largest of a good fit."""
+_DECAY_1, _DECAY_2, _EPSILON = 0.9, 0.999, 1e-8
+_LOOK = 16
+
+
+def stochastic_descend(
+    problem: ConvexReLUProblem,
+    width: int,
+    rng: np.random.Generator,
+    *,
+    n_steps: int,
+    seconds: float = np.inf,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Neurons:
+    """Run Adam from a random network on ``loss + alpha/2 sum_j (||w_j||^2 + ||a_j||^2)``, in single precision.
+
+    It runs in units in which inputs and targets have size one, so that their scale does not matter. The rate falls as
+    a cosine over the steps, each on 1024 random rows at a cost of ``O(1024 m (d + K))``. It ends 1e-4 to 1e-3 above
+    where L-BFGS gets from there, in basins that L-BFGS alone does not find.
+
+    Parameters
+    ----------
+    problem : ConvexReLUProblem
+    width : int
+        Neurons m; under the l1 penalty each feeds one output.
+    rng : numpy.random.Generator
+    n_steps : int
+    seconds : float
+        Fewer steps are made if these would take longer, the rate falling with time then.
+    should_stop : callable
+
+    References
+    ----------
+    Kingma and Ba (2015).
+    """
+    n, d = problem.design.shape
+    inputs, spread = _scales(problem)
+    X, alpha = (problem.design / inputs).astype(np.float32), np.float32(problem.alpha / (inputs * spread))
+    batch = min(_BATCH, n)
+    w, a, c = _start(problem, width, inputs, spread, rng)
+    support = (a != 0).astype(np.float32)
+    moved = [_Parameter(w, _RATE * _bias_units(problem, inputs) / np.float32(np.sqrt(d)))]
+    moved.append(_Parameter(a, np.float32(_RATE / np.sqrt(width))))
+    if problem.fit_intercept:
+        moved.append(_Parameter(c, np.float32(_RATE)))
+    start, step, progress = time.perf_counter(), 0, 0.0
+    while progress < 1.0 and not (step % _LOOK == 0 and should_stop()):
+        rows = rng.integers(0, n, batch)
+        x = X[rows]
+        hidden = x @ w.T
+        active = hidden > 0
+        hidden *= active
+        fit = spread * (hidden @ a + c).astype(np.float64)
+        theta = problem.loss.theta(fit, problem.targets[rows], (n / batch) * problem.weights[rows])
+        theta = (theta / spread).astype(np.float32)
+        back = (theta @ a.T) * active
+        gradients = (alpha * w - back.T @ x, (alpha * a - hidden.T @ theta) * support, -theta.sum(axis=0))
+        for parameter, gradient in zip(moved, gradients, strict=False):
+            parameter.move(gradient, 0.5 + 0.5 * np.cos(np.pi * progress), step)
+        step += 1
+        progress = max(step / n_steps, (time.perf_counter() - start) / seconds)
+    return Neurons(w.astype(np.float64) / inputs, a.astype(np.float64) * spread, c.astype(np.float64) * spread)
+
+
+def _scales(problem: ConvexReLUProblem) -> tuple[float, float]:
+    """Return the size of a feature's values and of the targets' spread."""
+    inputs = float(np.sqrt(np.mean(problem.weights @ problem.design[:, : problem.n_features] ** 2)))
+    spread = _MARGIN
+    if problem.loss.name == "squared":
+        spread = float(np.sqrt(problem.weights @ (problem.targets - problem.null_intercept) ** 2).mean())
+    return max(inputs, 1e-30), max(spread, 1e-30)
+
+
+def _start(
+    problem: ConvexReLUProblem, width: int, inputs: float, spread: float, rng: np.random.Generator
+) -> tuple[Single, Single, Single]:
+    """Draw a network in the units of the descent."""
+    d, k = problem.design.shape[1], problem.n_outputs
+    w = (rng.standard_normal((width, d)) * (_START / np.sqrt(d))).astype(np.float32) * _bias_units(problem, inputs)
+    a = (rng.standard_normal((width, k)) / np.sqrt(width)).astype(np.float32)
+    if problem.output_penalty == "l1":  # an optimum has neurons that feed one output each
+        a *= np.arange(k) == (np.arange(width) % k)[:, None]
+    return w, a, (problem.null_intercept / spread).astype(np.float32)
+
+
+def _bias_units(problem: ConvexReLUProblem, inputs: float) -> Single:
+    """Return 1 a feature, and less for the hidden bias where its column is larger than the features."""
+    units = np.ones(problem.design.shape[1], dtype=np.float32)
+    if problem.bias_column:
+        units[-1] = min(1.0, inputs / problem.bias_column)
+    return units
+
+
+class _Parameter:
+    """An array that Adam moves in place."""
+
+    def __init__(self, values: Single, rate: Single | np.float32) -> None:
+        self.values, self.rate = values, rate
+        self.mean, self.square = np.zeros_like(values), np.zeros_like(values)
+
+    def move(self, gradient: Single, share: float, step: int) -> None:
+        self.mean += np.float32(1.0 - _DECAY_1) * (gradient - self.mean)
+        self.square += np.float32(1.0 - _DECAY_2) * (gradient * gradient - self.square)
+        bias = np.sqrt(1.0 - _DECAY_2 ** (step + 1)) / (1.0 - _DECAY_1 ** (step + 1))
+        self.values -= np.float32(share * bias) * self.rate * self.mean / (np.sqrt(self.square) + np.float32(_EPSILON))
