@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold._engine.blas import single_threaded_blas
 from rectifold._engine.executor import TaskPool
 from rectifold.core.certificate import ConeTrees, Evidence, TrainingCertificate
 from rectifold.core.network import ReLUNetwork
@@ -133,11 +134,12 @@ def lower_bound(
         return _value(problem, values, pricing, objective)
 
     levels = np.full(problem.n_outputs, problem.alpha)
-    pricing, evidence, rows, info = _bound_pricing(problem, dual, levels, value_at, objective, effort)
-    if isinstance(evidence, ConeTrees) and info.violator is None:
-        optimized, info = _optimize_dual(problem, values, pricing, evidence, rows, info, objective, effort)
-        if optimized is not None:
-            dual, pricing, evidence = optimized.dual, optimized.pricing, optimized.trees
+    with single_threaded_blas:  # each of its many uses within would look for the libraries anew
+        pricing, evidence, rows, info = _bound_pricing(problem, dual, levels, value_at, objective, effort)
+        if isinstance(evidence, ConeTrees) and info.violator is None:
+            optimized, info = _optimize_dual(problem, values, pricing, evidence, rows, info, objective, effort)
+            if optimized is not None:
+                dual, pricing, evidence = optimized.dual, optimized.pricing, optimized.trees
     scale = _scale(problem, dual.to_float(), pricing)
     certificate = _certificate(problem, network, dual, scale, evidence, rows)
     return certificate.lower_bound, certificate, replace(info, pricing_bound=pricing, scale=scale)
