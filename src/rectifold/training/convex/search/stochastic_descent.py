@@ -14,7 +14,11 @@ from rectifold.training.convex.search.descent import Neurons
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-_BATCH = 1024
+_STEPS, _MOST_STEPS = 12_000, 40_000
+_BATCH, _LEAST_BATCH = 1024, 512
+_USUAL_SHARE = 0.01
+"""Of the largest alpha, for which steps and batches above are meant: a smaller alpha takes more steps to tell which
+neurons are needed, and can bear more noise."""
 _RATE = 0.01
 """Over the size that a weight has at the start: larger ones kill neurons, smaller ones need more steps."""
 _START = 0.3
@@ -29,15 +33,15 @@ def stochastic_descend(
     width: int,
     rng: np.random.Generator,
     *,
-    n_steps: int,
+    n_steps: int | None = None,
     seconds: float = np.inf,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Neurons:
     """Run Adam from a random network on ``loss + alpha/2 sum_j (||w_j||^2 + ||a_j||^2)``, in single precision.
 
     It runs in units in which inputs and targets have size one, so that their scale does not matter. The rate falls as
-    a cosine over the steps, each on 1024 random rows at a cost of ``O(1024 m (d + K))``. It ends 1e-4 to 1e-3 above
-    where L-BFGS gets from there, in basins that L-BFGS alone does not find.
+    a cosine over the steps, each on B = 512 to 1024 random rows at a cost of ``O(B m (d + K))``. It ends 1e-4 to 1e-3
+    above where L-BFGS gets from there, in basins that L-BFGS alone does not find.
 
     Parameters
     ----------
@@ -45,7 +49,8 @@ def stochastic_descend(
     width : int
         Neurons m; under the l1 penalty each feeds one output.
     rng : numpy.random.Generator
-    n_steps : int
+    n_steps : int, optional
+        Left out: 12 000 to 40 000, the more the smaller alpha is.
     seconds : float
         Fewer steps are made if these would take longer, the rate falling with time then.
     should_stop : callable
@@ -57,7 +62,10 @@ def stochastic_descend(
     n, d = problem.design.shape
     inputs, spread = _scales(problem)
     X, alpha = (problem.design / inputs).astype(np.float32), np.float32(problem.alpha / (inputs * spread))
-    batch = min(_BATCH, n)
+    share = _share(problem)
+    if n_steps is None:
+        n_steps = int(np.clip(_STEPS * np.sqrt(_USUAL_SHARE / share), _STEPS, _MOST_STEPS))
+    batch = min(int(np.clip(_BATCH * (share / _USUAL_SHARE) ** 0.3, _LEAST_BATCH, _BATCH)), n)
     w, a, c = _start(problem, width, inputs, spread, rng)
     support = (a != 0).astype(np.float32)
     moved = [_Parameter(w, _RATE * _bias_units(problem, inputs) / np.float32(np.sqrt(d)))]
@@ -90,6 +98,17 @@ def _scales(problem: ConvexReLUProblem) -> tuple[float, float]:
     if problem.loss.name == "squared":
         spread = float(np.sqrt(problem.weights @ (problem.targets - problem.null_intercept) ** 2).mean())
     return max(inputs, 1e-30), max(spread, 1e-30)
+
+
+def _share(problem: ConvexReLUProblem) -> float:
+    """Return alpha over a gain at the constant, which is about the largest alpha."""
+    steepest = problem.null_theta.T @ problem.design
+    steepest /= np.maximum(np.linalg.norm(steepest, axis=1, keepdims=True), 1e-300)
+    along = problem.design @ steepest.T
+    gains = [
+        np.abs(np.einsum("nk,nk->k", side, problem.null_theta)).max() for side in (along.clip(0), along.clip(None, 0))
+    ]
+    return float(problem.alpha / max(*gains, 1e-300))
 
 
 def _start(
