@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 
 _START_WIDTH = 100
 _START_ITERATIONS = 300
-_STOCHASTIC_SIZE, _STOCHASTIC_WIDTH, _STOCHASTIC_SHARE = 1e6, 200, 0.75
+_STOCHASTIC_SIZE, _STOCHASTIC_WIDTH, _STOCHASTIC_SHARE = 1e6, 200, 0.85
 """Entries of the design from which training starts with random batches; its neurons, its share of a time limit."""
 _SECOND_ORDER_FLOPS = 4e10
 _PROOF_ROUNDS = 20
