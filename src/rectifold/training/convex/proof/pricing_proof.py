@@ -120,7 +120,7 @@ class PricingProof:
 
     Notes
     -----
-    Deterministic, whatever runs the tasks: 0.1 to 0.5 million nodes a second and thread.
+    Deterministic, whatever runs the tasks: 0.3 to 0.9 million nodes a second and thread.
     """
 
     def __init__(
