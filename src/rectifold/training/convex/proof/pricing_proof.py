@@ -183,7 +183,7 @@ class PricingProof:
             most = np.inf if is_last else 1.0 + _MOST_RELIEF * (step.rho - 1.0)
             complete, tried = self._attempt(step.rho, limit, goal, most, should_stop, on_progress), True
             stage += complete
-            if (stop_at_violator and self._known.violator is not None) or (step.optimizes and complete):
+            if stop_at_violator and self._known.violator is not None:
                 break
             self._low = max(self._low, 1.0005 * self._known.attained)
             self._high = min(self._high, self._known.rho)
