@@ -16,6 +16,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import scale
 
 import rectifold as rf
+from rectifold.plotting import PruningDisplay
 
 X, y = load_diabetes(return_X_y=True)
 X, y = scale(X)[:, [2, 8]], scale(y)
@@ -34,24 +35,6 @@ print("training predictions change by at most", f"{np.abs(pruned.network(X)[:, 0
 # %%
 # Below the minimal width, beside leaving out the neurons of least ``||w|| |a|``.
 
-
-def loss(net):
-    """Mean squared error at the samples."""
-    return np.mean((net(X)[:, 0] - y) ** 2)
-
-
-def by_magnitude(net, width):
-    """Keep the largest neurons."""
-    w, a = net.weights[0], net.weights[1]
-    kept = np.argsort(-np.linalg.norm(w, axis=1) * np.linalg.norm(a, axis=0))[:width]
-    return rf.ReLUNetwork([w[kept], a[:, kept]], [net.biases[0][kept], net.biases[1]])
-
-
-widths = [w for w in (1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200) if w < pruned.width]
-fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-ax.plot(widths, [loss(by_magnitude(pruned.network, w)) for w in widths], "o-", label="by magnitude")
-ax.plot(widths, [loss(pruned.at_width(w)) for w in widths], "o-", label="least-squares correction")
-ax.axhline(loss(network), color="0.5", linestyle="--", label="all neurons")
-ax.set(xscale="log", yscale="log", xlabel="neurons", ylabel="training error")
-ax.legend()
+display = PruningDisplay.from_result(pruned, X, y)
+display.ax_.set_xlim(right=0.9 * pruned.width)
 plt.show()

@@ -77,6 +77,28 @@ def test_it_stops_once_the_score_has_turned(full):
     assert np.array_equal(early.cv_scores_, full.cv_scores_[: len(early.alphas_)])
 
 
+@pytest.mark.parametrize("estimator", [ConvexReLURegressorCV, ConvexReLUClassifierCV])
+def test_of_very_many_samples_a_fifth_is_held_out(estimator, monkeypatch):
+    import rectifold.estimators.convex_relu_cv as module
+
+    X, y = folded()
+    y = y if estimator is ConvexReLURegressorCV else np.where(y > np.quantile(y, 0.9), "b", "a")
+    for very_many, folds in ((119, 1), (120, 3)):
+        monkeypatch.setattr(module, "_VERY_MANY_SAMPLES", very_many)
+        monkeypatch.setattr(module, "_MANY_SAMPLES", 100)
+        est = estimator(alphas=3, eps=0.1, fold_steps=10, one_standard_error=True).fit(X, y)
+        assert est.cv_scores_.shape == (3, folds)
+
+
+def test_the_last_training_starts_from_the_fold_that_is_best_on_all_data():
+    X, y = folded()
+    est = ConvexReLURegressorCV(alphas=[0.05, 0.03], cv=2, max_iter=1)
+    problem, start = est._select(est, X, y, y, "squared", None)
+    assert problem.alpha == est.alpha_
+    plain = rf.ConvexReLURegressor(alpha=est.alpha_, certify=False).fit(X, y)
+    assert plain.objective_ <= problem.objective(start) <= 1.2 * plain.objective_
+
+
 def test_one_standard_error_takes_the_largest_alpha_within_it(full):
     simple = ConvexReLURegressorCV(patience=None, one_standard_error=True, **GRID).fit(*folded())
     means = full.cv_scores_.mean(axis=1)

@@ -3,10 +3,18 @@
 import numpy as np
 import pytest
 
+import rectifold as rf
 from rectifold.core.errors import ProblemError, UnsupportedNetworkError
 from rectifold.core.network import ReLUNetwork
 from rectifold.core.result import Result, Trace
-from rectifold.plotting import FoldDisplay, NeuronDisplay, PathDisplay, PredictionDisplay, TraceDisplay
+from rectifold.plotting import (
+    FoldDisplay,
+    NeuronDisplay,
+    PathDisplay,
+    PredictionDisplay,
+    PruningDisplay,
+    TraceDisplay,
+)
 
 
 @pytest.fixture
@@ -158,3 +166,43 @@ def test_names_from_the_data_are_no_formulas_and_not_endless(network, X):
     assert len(display.axes_[1].get_xlabel()) < 30
     neurons = NeuronDisplay.from_network(network, feature_names=names)
     neurons.figure_.canvas.draw()
+
+
+@pytest.fixture
+def pruned():
+    """Forty random neurons at twelve samples, down to one."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((12, 2))
+    net = ReLUNetwork([rng.standard_normal((40, 2)), rng.standard_normal((1, 40))], [np.zeros(40), [0.0]])
+    y = net(X)[:, 0] + 0.1 * rng.standard_normal(12)
+    return rf.prune(net, X, y, alpha=1e-3, hidden_bias=False, fit_intercept=False, continue_to=1), X, y
+
+
+def test_pruning_curves_are_the_losses_of_both_ways(pruned):
+    result, X, y = pruned
+    display = PruningDisplay.from_result(result, X, y)
+    widths, losses = display.line_.get_data()
+    assert sorted(widths) == list(widths) == sorted([result.width, *result.narrower.widths])
+    expected = [np.mean((result.at_width(int(w))(X)[:, 0] - y) ** 2) for w in widths]
+    np.testing.assert_allclose(losses, expected)
+    assert display.given_loss == pytest.approx(losses[-1], rel=1e-6)
+    w, a = result.network.weights[0], result.network.weights[1]
+    strongest = np.argmax(np.linalg.norm(w, axis=1) * np.abs(a[0]))
+    alone = np.maximum(X @ w[strongest], 0.0) * a[0, strongest]
+    assert display.magnitude_line_.get_ydata()[0] == pytest.approx(np.mean((alone - y) ** 2))
+    assert display.ax_.get_yscale() == "log"
+
+
+def test_pruning_curve_of_another_loss_and_what_is_refused(pruned):
+    result, X, y = pruned
+    display = PruningDisplay.from_result(
+        result, X, y > 0, loss=lambda t, f: float(np.mean((f > 0) != t)), loss_name="error"
+    )
+    assert display.ax_.get_ylabel() == "error"
+    assert display.losses[-1] == np.mean((result.network(X)[:, 0] > 0) != (y > 0))
+    with pytest.raises(ProblemError, match="one y a sample"):
+        PruningDisplay.from_result(result, X, y[:5])
+    with pytest.raises(ProblemError, match="numbers a sample"):
+        PruningDisplay.from_result(result, X, np.c_[y, y])
+    with pytest.raises(ProblemError, match="one length"):
+        PruningDisplay([1, 2], [0.1])

@@ -164,7 +164,7 @@ def search_tree(
         the share's subtrees, one after the other; the path of each ``OPEN``; what it spent; then arrays with a row
         per leaf, or without rows. It must visit a node at least, however small the quota.
     roots : sequence of ndarray of uint16
-        Paths, here of one entry each.
+        Paths, of which none leads to a node below another.
     max_work : int
         In the unit ``run`` counts. Exceeded by no more than the last node of each task.
     quota : int
@@ -253,7 +253,8 @@ class _Search:
         if not roots:
             raise ProblemError("A search needs a root at least.")
         self._roots = self._open = roots
-        self._n_open, self._left = len(roots), float(len(roots))
+        self._n_open = len(roots)
+        self._left = self._whole = sum(root.weight for root in roots)
         self._work = self._n_nodes = self._max_depth = 0
         self._best_value, self._best_point = -np.inf, np.zeros(0)
         self._no_leaves: tuple[NDArray[Any], ...] = ()
@@ -317,7 +318,7 @@ class _Search:
 
     @property
     def progress(self) -> TreeProgress:
-        finished = min(max(1.0 - self._left / len(self._roots), 0.0), 1.0) if self._n_open else 1.0
+        finished = min(max(1.0 - self._left / self._whole, 0.0), 1.0) if self._n_open else 1.0
         return TreeProgress(self._work, self._n_nodes, self._n_open, finished, self._max_depth)
 
     def outcome(self, status: TreeStatus) -> TreeOutcome:

@@ -49,13 +49,14 @@ Sweep sweep_leaves(const Problem& problem, double target, const Extent& extent, 
     return sweep;
 }
 
-Estimate estimate_size(const Problem& problem, const Limits& limits, int n_dives, std::uint64_t seed) {
+Estimate estimate_size(const Problem& problem, const Limits& limits, const std::vector<Path>& paths, int n_dives,
+                       std::uint64_t seed) {
 #if RECTIFOLD_DISPATCH
     static const simd::Level level = simd::detect_level();
-    if (level == simd::Level::avx512) return avx512::estimate_tree(problem, limits, n_dives, seed);
-    if (level == simd::Level::avx2) return avx2::estimate_tree(problem, limits, n_dives, seed);
+    if (level == simd::Level::avx512) return avx512::estimate_tree(problem, limits, paths, n_dives, seed);
+    if (level == simd::Level::avx2) return avx2::estimate_tree(problem, limits, paths, n_dives, seed);
 #endif
-    return plain::estimate_tree(problem, limits, n_dives, seed);
+    return plain::estimate_tree(problem, limits, paths, n_dives, seed);
 }
 
 bool finite(const Input<double, 1>& x) {
@@ -132,14 +133,18 @@ class ConeTreeSearch {
                               array_of(report.duals, {report.duals.size() / d, d}));
     }
 
-    nb::tuple estimate(double target, int n_dives, std::uint64_t seed, int max_depth) const {
+    nb::tuple estimate(double target, int n_dives, std::uint64_t seed, int max_depth, const nb::list& paths) const {
         require(target > 0.0, "target must be positive");
         require(n_dives >= 1 && max_depth >= 1, "n_dives and max_depth must be at least 1");
+        std::vector<Path> starts = read_paths(paths);
+        for (const Path& path : starts) check_path(*problem, path);
+        for (int o = 0; paths.size() == 0 && o < 1 << problem->root_dimension(); ++o)
+            starts.push_back({static_cast<std::uint16_t>(o)});
         const std::int64_t far = std::int64_t{1} << 62;
         Estimate estimate;
         {
             nb::gil_scoped_release release;
-            estimate = estimate_size(*problem, {target, far, far, max_depth, false}, n_dives, seed);
+            estimate = estimate_size(*problem, {target, far, far, max_depth, false}, starts, n_dives, seed);
         }
         return nb::make_tuple(estimate.nodes, estimate.work, estimate.error, estimate.failed);
     }
@@ -197,7 +202,8 @@ void bind_cone_tree(nb::module_& m) {
              nb::arg("keep_leaves") = false,
              "Search below paths: (status, nodes, open_paths, work, n_nodes, best_value, best_u, max_depth, alphas, duals).")
         .def("estimate", &ConeTreeSearch::estimate, nb::arg("target"), nb::arg("n_dives"), nb::arg("seed"),
-             nb::arg("max_depth"), "Knuth's estimate of the tree: (mean_nodes, mean_work, stderr_nodes, failed).")
+             nb::arg("max_depth"), nb::arg("paths") = nb::list(),
+             "Knuth's estimate of the trees below paths, of all without: (mean_nodes, mean_work, stderr_nodes, failed).")
         .def("sweep", &ConeTreeSearch::sweep, nb::arg("paths"), nb::arg("nodes").noconvert(), nb::arg("target"),
              nb::arg("max_cuts"), nb::arg("stride") = 1, nb::arg("keep_leaves") = false,
              "Bound the leaves below paths: (work, worst, n_leaves, paths, values, rays, beside, rests, alphas, duals).");

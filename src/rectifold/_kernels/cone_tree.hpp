@@ -30,19 +30,18 @@ enum class Outcome : int { done = 0, quota = 1, refuted = 2, depth = 3 };
 
 // The function g in principal axes, prepared once.
 struct Problem {
-    int n, d, stride;                // stride: d rounded up to a vector
+    int n, d;
     int n_pos, n_neg;                // rows with r_i > 0, r_i < 0; the others are dropped
     Buffer<double> rows, r;          // kept rows, positive ones first: (n_pos + n_neg) x d
     std::vector<int> source;         // row of the caller
     Buffer<float> pos_columns;       // d x padded n_pos: r_i x_il
     Buffer<float> neg_columns;       // d x padded n_neg: |r_i| x_il
-    Buffer<float> neg_rows;          // n_neg x stride: |r_i| x_i
     Buffer<double> half_pull;        // 1/2 sum_{r_i > 0} r_i x_i
     std::vector<double> spread, metric;
     int pad_pos, pad_neg;
 
     Problem(const double* Z, const double* r_in, const double* spread_in, const double* metric_in, int n_rows, int dim)
-        : n(n_rows), d(dim), stride(simd::round_up(dim, simd::kFloats)), spread(spread_in, spread_in + dim + 1),
+        : n(n_rows), d(dim), spread(spread_in, spread_in + dim + 1),
           metric(metric_in, metric_in + dim) {
         for (int side = 0; side < 2; ++side) {
             for (int i = 0; i < n; ++i)
@@ -56,8 +55,7 @@ struct Problem {
         r.resize(source.size());
         pos_columns.assign(static_cast<std::size_t>(d) * pad_pos, 0.0f);
         neg_columns.assign(static_cast<std::size_t>(d) * pad_neg, 0.0f);
-        neg_rows.assign(static_cast<std::size_t>(n_neg) * stride, 0.0f);
-        half_pull.assign(d, 0.0);
+        half_pull.assign(simd::round_up(d, simd::kDoubles), 0.0);
         for (std::size_t i = 0; i < source.size(); ++i) {
             const double* z = Z + static_cast<std::size_t>(source[i]) * d;
             const bool positive = static_cast<int>(i) < n_pos;
@@ -71,7 +69,6 @@ struct Problem {
                     half_pull[l] += 0.5 * scaled;
                 } else {
                     neg_columns[static_cast<std::size_t>(l) * pad_neg + at] = static_cast<float>(scaled);
-                    neg_rows[at * stride + l] = static_cast<float>(scaled);
                 }
             }
         }

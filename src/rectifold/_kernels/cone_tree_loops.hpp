@@ -26,6 +26,12 @@ RECTIFOLD_INLINE Floats step_of(Floats a) {
     for (int u = 0; u < Floats::parts; ++u) a.part[u] = a.part[u] > FloatPart{} ? FloatPart{} + 1.0f : FloatPart{};
     return a;
 }
+// Takes 1 away, or adds it where masks are 1, in lanes where both masks are set.
+RECTIFOLD_INLINE Ints subtract_both(Ints count, const Ints& a, const Ints& b) {
+    RECTIFOLD_UNROLL
+    for (int u = 0; u < Ints::parts; ++u) count.part[u] -= a.part[u] & b.part[u];
+    return count;
+}
 // Lane i and lane i + 8, then i and i + 4, ...: the same tree whatever the parts.
 RECTIFOLD_INLINE double total(const Floats& a) {
 #if RECTIFOLD_PART
@@ -85,8 +91,40 @@ inline double sum_positive_pair(const float* x, const float* y, int length) {
     return result;
 }
 
+// out_j = sum of (x + column_j)_+, four columns at a time.
+inline void pair_sums(double* out, const float* x, const float* const* columns, int count, int length) {
+    int j = 0;
+    for (; j + 4 <= count; j += 4) {
+        double result[4] = {0.0, 0.0, 0.0, 0.0};
+        const float *p = columns[j], *q = columns[j + 1], *r = columns[j + 2], *s = columns[j + 3];
+        for (int start = 0; start < length; start += kChunk) {
+            const int stop = start + kChunk < length ? start + kChunk : length;
+            Floats a = splat(0.0f), b = a, c = a, e = a;
+            for (int i = start; i < stop; i += kFloats) {
+                const Floats v = load(x + i);
+                a += positive_part(v + load(p + i));
+                b += positive_part(v + load(q + i));
+                c += positive_part(v + load(r + i));
+                e += positive_part(v + load(s + i));
+            }
+            result[0] += total(a);
+            result[1] += total(b);
+            result[2] += total(c);
+            result[3] += total(e);
+        }
+        for (int u = 0; u < 4; ++u) out[j + u] = result[u];
+    }
+    for (; j < count; ++j) out[j] = sum_positive_pair(x, columns[j], length);
+}
+
 // z = sum_j t_j column_j over the j listed; returns the sum of the positive parts of z.
 inline double blend(float* z, const float* const* columns, const double* t, const int* support, int count, int length) {
+    float weights[tree::kMaxDimension];
+    const float* listed[tree::kMaxDimension];
+    for (int s = 0; s < count; ++s) {
+        weights[s] = static_cast<float>(t[support[s]]);
+        listed[s] = columns[support[s]];
+    }
     double result = 0.0;
     for (int start = 0; start < length; start += kChunk) {
         const int stop = start + kChunk < length ? start + kChunk : length;
@@ -95,8 +133,8 @@ inline double blend(float* z, const float* const* columns, const double* t, cons
         for (; i + 4 * kFloats <= stop; i += 4 * kFloats) {
             Floats a = splat(0.0f), b = a, c = a, e = a;
             for (int s = 0; s < count; ++s) {
-                const Floats f = splat(static_cast<float>(t[support[s]]));
-                const float* column = columns[support[s]] + i;
+                const Floats f = splat(weights[s]);
+                const float* column = listed[s] + i;
                 a += f * load(column);
                 b += f * load(column + kFloats);
                 c += f * load(column + 2 * kFloats);
@@ -110,8 +148,7 @@ inline double blend(float* z, const float* const* columns, const double* t, cons
         }
         for (; i < stop; i += kFloats) {
             Floats a = splat(0.0f);
-            for (int s = 0; s < count; ++s)
-                a += splat(static_cast<float>(t[support[s]])) * load(columns[support[s]] + i);
+            for (int s = 0; s < count; ++s) a += splat(weights[s]) * load(listed[s] + i);
             store(z + i, a);
             sum += positive_part(a);
         }
@@ -163,8 +200,10 @@ inline void dots(double* out, const float* x, const float* const* columns, int c
     for (; j < count; ++j) out[j] = dot_floats(x, columns[j], length);
 }
 
-// Smallest and largest entry of each row over the columns.
-inline void range(float* low, float* high, const float* const* columns, int count, int length) {
+// Smallest and largest entry of each row over the columns; returns the number of rows with both signs.
+inline int range(float* low, float* high, const float* const* columns, int count, int length) {
+    const Floats zero = splat(0.0f);
+    Ints open = splat(0);
     for (int i = 0; i < length; i += kFloats) {
         Floats a = load(columns[0] + i), b = a;
         for (int j = 1; j < count; ++j) {
@@ -174,24 +213,70 @@ inline void range(float* low, float* high, const float* const* columns, int coun
         }
         store(low + i, a);
         store(high + i, b);
+        open = subtract_both(open, a < zero, zero < b);
+    }
+    std::int32_t lanes[kFloats];
+    store(lanes, open);
+    int total = 0;
+    for (int u = 0; u < kFloats; ++u) total += lanes[u];
+    return total < 0 ? -total : total;  // without vector types a mask is 1, not -1
+}
+
+// 1 where a row is active for all columns, else 0.
+inline void active_rows(float* active, const float* low, const float* high, int length) {
+    const Floats zero = splat(0.0f);
+    for (int i = 0; i < length; i += kFloats) {
+        store(active + i, select(load(low + i) < zero, zero, step_of(load(high + i))));
     }
 }
 
-// out = sum_i weight_i row_{index_i}, rows of `stride` entries.
-inline void add_rows(float* out, const float* weight, const float* rows, const int* index, int count, int stride) {
-    for (int l = 0; l < stride; l += kFloats) {
-        Floats a = splat(0.0f), b = a, c = a, e = a;
-        const float* base = rows + l;
-        int i = 0;
-        for (; i + 4 <= count; i += 4) {
-            a += splat(weight[i]) * load(base + static_cast<std::size_t>(index[i]) * stride);
-            b += splat(weight[i + 1]) * load(base + static_cast<std::size_t>(index[i + 1]) * stride);
-            c += splat(weight[i + 2]) * load(base + static_cast<std::size_t>(index[i + 2]) * stride);
-            e += splat(weight[i + 3]) * load(base + static_cast<std::size_t>(index[i + 3]) * stride);
-        }
-        for (; i < count; ++i) a += splat(weight[i]) * load(base + static_cast<std::size_t>(index[i]) * stride);
-        store(out + l, (a + b) + (c + e));
+#if RECTIFOLD_PART == 64
+RECTIFOLD_INLINE __mmask16 open_lanes(const float* low, const float* high) {
+    const __m512 zero = _mm512_setzero_ps();
+    return _mm512_cmp_ps_mask(_mm512_load_ps(low), zero, _CMP_LT_OQ) &
+           _mm512_cmp_ps_mask(_mm512_load_ps(high), zero, _CMP_GT_OQ);
+}
+#endif
+
+// Numbers of the rows whose range holds both signs; up to a vector more is written.
+inline void list_open(int* kept, const float* low, const float* high, int length) {
+    int count = 0;
+#if RECTIFOLD_PART == 64
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int i = 0; i < length; i += kFloats) {
+        const __mmask16 open = open_lanes(low + i, high + i);
+        const __m512i numbers = _mm512_add_epi32(lanes, _mm512_set1_epi32(i));
+        _mm512_storeu_si512(kept + count, _mm512_maskz_compress_epi32(open, numbers));
+        count += __builtin_popcount(open);
     }
+#else
+    for (int i = 0; i < length; ++i) {
+        kept[count] = i;
+        count += low[i] < 0.0f && high[i] > 0.0f;
+    }
+#endif
+}
+
+// Copies the rows listed, those whose range holds both signs; zeros behind them, up to two vectors.
+inline void copy_open(float* const* out, const float* const* columns, int n_columns, const float* low, const float* high,
+                      const int* kept, int n_kept, int length) {
+#if RECTIFOLD_PART == 64
+    static_cast<void>(kept);
+    int count = 0;
+    for (int i = 0; i < length; i += kFloats) {
+        const __mmask16 open = open_lanes(low + i, high + i);
+        for (int j = 0; j < n_columns; ++j)
+            _mm512_storeu_ps(out[j] + count, _mm512_maskz_compress_ps(open, _mm512_load_ps(columns[j] + i)));
+        count += __builtin_popcount(open);
+    }
+    for (int j = 0; j < n_columns; ++j) _mm512_storeu_ps(out[j] + n_kept, _mm512_setzero_ps());
+#else
+    static_cast<void>(low), static_cast<void>(high), static_cast<void>(length);
+    for (int j = 0; j < n_columns; ++j) {
+        for (int i = 0; i < n_kept; ++i) out[j][i] = columns[j][kept[i]];
+        for (int i = 0; i < kFloats; ++i) out[j][n_kept + i] = 0.0f;
+    }
+#endif
 }
 
 }  // namespace rectifold::RECTIFOLD_ISA

@@ -9,13 +9,17 @@ using tree::Problem;
 using tree::Stack;
 
 constexpr int kSweeps = 200;
+constexpr int kDescents = 2;            // sweeps before the rays that carry the maximiser are taken together
+constexpr double kSingular = 1e-10;    // pivot of a Gram matrix of unit vectors
+constexpr double kWorthCopying = 0.8;  // of a list, up to which part is copied
 
 // The rows whose sign a cone leaves open, and what the others add up to.
 struct List {
     int n_pos, n_neg, pad_pos, pad_neg;
     const int *pos_index, *neg_index;  // among the rows with r_i > 0, r_i < 0
     float* activity;                   // n_neg of the problem: 0 or 1 where the sign is known
-    double* pull;                      // sum over the rows known to be active of |r_i| x_i
+    const float* const* far;           // columns of |r_i| x_i, r_i < 0, for the axes from k on
+    double* pull;                      // on them: 1/2 sum_{r_i > 0} r_i x_i - sum over the rows known to be active of |r_i| x_i
 };
 
 struct Cone {
@@ -27,6 +31,11 @@ struct Cone {
     const float **pos, **neg;    // k columns each
     const List* list;
     float* alpha;                // of the list
+    double* error;               // k x ld: by how much interpolation exceeds the sum of positive parts; negative: not known
+    double span;                 // by which an excess is multiplied in the bound; 0: not known
+    const double* b2;            // for alpha, of the axes from k on; null: not known
+    double rest;                 // R with it
+    bool moved;                  // alpha since c was computed
     double reached, residual;    // F = g at the maximiser within the cone's axes, and R, of a node that is not closed
 };
 
@@ -49,7 +58,7 @@ class ConeNodes {
 
     // The relaxation at the maximiser under the best alpha there, not scaled: no alpha brings the bound below value / size.
     struct Reach {
-        double relaxed, value, size;  // relaxed: within the cone's axes
+        double relaxed, value, size, active;  // relaxed: within the cone's axes; active: of that, the rows with r_i < 0
     };
 
     const Problem& p;
@@ -58,18 +67,21 @@ class ConeNodes {
     const int d, ld;
     Stack memory;
     std::int64_t visited = 0;  // rows
-    Buffer<float> z_pos, z_neg, z_joint, z_far, high, work_rows;
-    Buffer<double> g;
-    std::vector<double> b2, direction;
+    Buffer<float> z_pos, z_neg, z_joint, high;
+    Buffer<double> g, b2;  // b2: 0 below k
+    std::vector<double> direction;
+    Buffer<double> factor, move, pivot;
     std::vector<const float*> pos_axes, neg_axes;  // columns of all rows
     std::vector<int> support, axes, kept;
+    std::vector<float*> copies;
     int support_count = 0;  // of the rays with t_j > 0
 
     ConeNodes(const Problem& problem, double bound, double least)
         : p(problem), target(bound), smoothing(least), d(problem.d), ld(simd::round_up(problem.d, simd::kDoubles)),
           z_pos(p.pad_pos + simd::kFloats), z_neg(p.pad_neg + simd::kFloats), z_joint(p.pad_neg + simd::kFloats),
-          z_far(p.pad_neg + simd::kFloats), high(std::max(p.pad_pos, p.pad_neg) + simd::kFloats), work_rows(p.stride),
-          g(ld), b2(d), direction(d), support(d), axes(d), kept(std::max(p.n_pos, p.n_neg) + 1) {
+          high(std::max(p.pad_pos, p.pad_neg) + simd::kFloats),
+          g(ld + simd::kDoubles), b2(ld), direction(d), factor(ld * ld), move(ld), pivot(ld), support(d), axes(d),
+          kept(std::max(p.pad_pos, p.pad_neg) + simd::kFloats), copies(d + 1) {
         for (int l = 0; l < d; ++l) {
             pos_axes.push_back(p.pos_columns.data() + static_cast<std::size_t>(l) * p.pad_pos);
             neg_axes.push_back(p.neg_columns.data() + static_cast<std::size_t>(l) * p.pad_neg);
@@ -85,11 +97,13 @@ class ConeNodes {
         cone.k = k;
         cone.rays = take<const double*>(d);
         cone.size = take<double>(d);
-        cone.gram = take<double>(d * ld);
+        cone.gram = take<double>(d * ld + simd::kDoubles);
+        cone.error = take<double>(d * ld);
         cone.linear = take<double>(d);
         cone.positive = take<double>(d);
-        cone.c = take<double>(d);
+        cone.c = take<double>(ld);
         cone.t = take<double>(ld);
+        for (int j = 0; j < ld; ++j) cone.c[j] = cone.t[j] = 0.0;
         cone.pos = take<const float*>(d);
         cone.neg = take<const float*>(d);
         return cone;
@@ -152,6 +166,7 @@ class ConeNodes {
                 if (j < cone.k)
                     for (int l = 0; l < cone.k; ++l) s += cone.rays[i][l] * cone.rays[j][l];
                 cone.gram[i * ld + j] = s;
+                cone.error[i * ld + j] = -1.0;
             }
         float* activity = take<float>(p.pad_neg);
         for (int i = 0; i < p.n_neg; ++i) activity[i] = -1.0f;  // decided by the centre of the cone
@@ -175,9 +190,10 @@ class ConeNodes {
         int* neg_index = take<int>(p.n_neg);
         for (int i = 0; i < p.n_pos; ++i) pos_index[i] = i;
         for (int i = 0; i < p.n_neg; ++i) neg_index[i] = i;
-        *list = {p.n_pos, p.n_neg, p.pad_pos, p.pad_neg, pos_index, neg_index, take<float>(p.pad_neg), take<double>(d)};
+        *list = {p.n_pos, p.n_neg, p.pad_pos, p.pad_neg, pos_index, neg_index, take<float>(p.pad_neg), neg_axes.data(),
+                 take<double>(ld)};
         for (int i = 0; i < p.pad_neg; ++i) list->activity[i] = 0.0f;
-        for (int l = 0; l < d; ++l) list->pull[l] = 0.0;
+        std::copy(p.half_pull.begin(), p.half_pull.end(), list->pull);
         for (int l = 0; l < k; ++l) support[l] = l;
         for (int j = 0; j < k; ++j) {
             float* pos = take<float>(p.pad_pos);
@@ -200,48 +216,41 @@ class ConeNodes {
         visited += p.n_pos + p.n_neg;
     }
 
-    // Indices of the rows of open sign; `high` becomes 1 where a row is active on the whole cone, else 0.
-    int open_rows(const float* const* columns, int k, int count, int pad, float* low) {
-        range(low, high.data(), columns, k, pad);
-        int n_kept = 0;
-        for (int i = 0; i < count; ++i) {
-            kept[n_kept] = i;
-            n_kept += low[i] < 0.0f && high[i] > 0.0f;
-            high[i] = low[i] >= 0.0f && high[i] > 0.0f ? 1.0f : 0.0f;
-        }
-        for (int i = count; i < pad; ++i) high[i] = 0.0f;
-        return n_kept;
+    // Replaces columns by copies of their rows of open sign.
+    void shorten(const float** columns, int count, const float* low, int old_length, int n_kept) {
+        for (int j = 0; j < count; ++j) copies[j] = take<float>(n_kept + 2 * simd::kFloats);
+        copy_open(copies.data(), columns, count, low, high.data(), kept.data(), n_kept, old_length);
+        std::copy(copies.begin(), copies.begin() + count, columns);
     }
 
-    const float* gather(const float* column, int count, int pad) {
-        float* out = take<float>(pad);
-        for (int i = 0; i < count; ++i) out[i] = column[kept[i]];
-        for (int i = count; i < pad; ++i) out[i] = 0.0f;
-        return out;
+    const int* shortened(const int* old, int n_kept) {
+        int* index = take<int>(n_kept);
+        for (int i = 0; i < n_kept; ++i) index[i] = old[kept[i]];
+        return index;
     }
 
-    // Takes rows of known sign off the lists where there are enough of them to pay for the copies; c is left to set_c.
+    // Takes rows of known sign off the lists where there are enough of them to pay for the copies. Where it changes alpha,
+    // c and b2 are left to be computed.
     void prune_list(Cone& cone) {
         const List& old = *cone.list;
         List* list = nullptr;
-        const int n_pos = open_rows(cone.pos, cone.k, old.n_pos, old.pad_pos, z_pos.data());
-        if (n_pos < 0.85 * old.n_pos) {
+        const int n_pos = range(z_pos.data(), high.data(), cone.pos, cone.k, old.pad_pos);
+        if (n_pos < kWorthCopying * old.n_pos) {
+            list_open(kept.data(), z_pos.data(), high.data(), old.pad_pos);
             list = take<List>(1);
             *list = old;
             list->n_pos = n_pos;
             list->pad_pos = simd::round_up(n_pos, simd::kFloats);
-            int* index = take<int>(n_pos);
-            for (int i = 0; i < n_pos; ++i) index[i] = old.pos_index[kept[i]];
-            list->pos_index = index;
+            list->pos_index = shortened(old.pos_index, n_pos);
+            shorten(cone.pos, cone.k, z_pos.data(), old.pad_pos, n_pos);
             for (int j = 0; j < cone.k; ++j) {
-                cone.pos[j] = gather(cone.pos[j], n_pos, list->pad_pos);
                 const double left = sum_positive(cone.pos[j], list->pad_pos);
                 cone.linear[j] += cone.positive[j] - left;
                 cone.positive[j] = left;
             }
         }
-        const int n_neg = open_rows(cone.neg, cone.k, old.n_neg, old.pad_neg, z_neg.data());
-        if (n_neg < 0.85 * old.n_neg) {
+        const int n_neg = range(z_neg.data(), high.data(), cone.neg, cone.k, old.pad_neg);
+        if (n_neg < kWorthCopying * old.n_neg) {
             if (list == nullptr) {
                 list = take<List>(1);
                 *list = old;
@@ -254,25 +263,51 @@ class ConeNodes {
     void drop_negative(Cone& cone, const List& old, List& list, int n_neg) {
         list.n_neg = n_neg;
         list.pad_neg = simd::round_up(n_neg, simd::kFloats);
-        dots(g.data(), high.data(), cone.neg, cone.k, old.pad_neg);
+        list_open(kept.data(), z_neg.data(), high.data(), old.pad_neg);
+        float* active = z_joint.data();
+        active_rows(active, z_neg.data(), high.data(), old.pad_neg);
+        dots(g.data(), active, cone.neg, cone.k, old.pad_neg);
         for (int j = 0; j < cone.k; ++j) cone.linear[j] -= g[j];
         list.activity = take<float>(p.pad_neg);
         std::copy(old.activity, old.activity + p.pad_neg, list.activity);
-        list.pull = take<double>(d);
-        std::copy(old.pull, old.pull + d, list.pull);
-        for (int i = 0; i < old.n_neg; ++i) list.activity[old.neg_index[i]] = high[i];
-        add_rows(work_rows.data(), high.data(), p.neg_rows.data(), old.neg_index, old.n_neg, p.stride);
-        for (int l = 0; l < d; ++l) list.pull[l] += work_rows[l];
-        int* index = take<int>(n_neg);
-        for (int i = 0; i < n_neg; ++i) index[i] = old.neg_index[kept[i]];
-        list.neg_index = index;
-        cone.alpha = const_cast<float*>(gather(cone.alpha, n_neg, list.pad_neg));
-        for (int j = 0; j < cone.k; ++j) cone.neg[j] = gather(cone.neg[j], n_neg, list.pad_neg);
+        for (int i = 0; i < old.n_neg; ++i) list.activity[old.neg_index[i]] = active[i];
+        list.pull = take<double>(ld);
+        std::copy(old.pull, old.pull + ld, list.pull);
+        dots(g.data(), active, old.far + cone.k, d - cone.k, old.pad_neg);
+        for (int l = cone.k; l < d; ++l) list.pull[l] -= g[l - cone.k];
+        list.neg_index = shortened(old.neg_index, n_neg);
+        const float** far = take<const float*>(d);
+        std::copy(old.far + cone.k, old.far + d, far + cone.k);
+        list.far = far;
+        const float* alpha = cone.alpha;
+        shorten(&alpha, 1, z_neg.data(), old.pad_neg, n_neg);
+        cone.alpha = const_cast<float*>(alpha);
+        shorten(cone.neg, cone.k, z_neg.data(), old.pad_neg, n_neg);
+        shorten(far + cone.k, d - cone.k, z_neg.data(), old.pad_neg, n_neg);
+        cone.b2 = nullptr;
+        cone.moved = true;
     }
 
     void set_c(Cone& cone) {
         dots(cone.c, cone.alpha, cone.neg, cone.k, cone.list->pad_neg);
         for (int j = 0; j < cone.k; ++j) cone.c[j] = cone.linear[j] + cone.positive[j] - cone.c[j];
+        cone.moved = false;
+    }
+
+    // What children inherit, for the cone's alpha.
+    void settle(Cone& cone) {
+        prune_list(cone);
+        if (cone.moved) set_c(cone);
+        if (cone.k == d || cone.b2 != nullptr) return;
+        cone.rest = residual(cone);
+        keep_b2(cone);
+    }
+
+    void keep_b2(Cone& cone) {
+        if (cone.k == d) return;
+        double* kept_b2 = take<double>(ld);
+        std::copy(b2.begin(), b2.end(), kept_b2);
+        cone.b2 = kept_b2;
     }
 
     // --- children ------------------------------------------------------------------------------------------------------
@@ -310,6 +345,7 @@ class ConeNodes {
             child.t[j] = parent.t[j];
         }
         std::copy(parent.gram, parent.gram + parent.k * ld, child.gram);
+        std::copy(parent.error, parent.error + parent.k * ld, child.error);
         child.depth = parent.depth + 1;
     }
 
@@ -320,7 +356,7 @@ class ConeNodes {
         child.rays[k] = axis_ray(k, sign);
         child.size[k] = metric_size(child.rays[k], k + 1);
         for (int j = 0; j < ld; ++j) child.gram[k * ld + j] = j == k ? 1.0 : 0.0;
-        for (int j = k; j < ld; ++j) child.t[j] = 0.0;
+        for (int j = 0; j <= k; ++j) child.error[j * ld + k] = child.error[k * ld + j] = -1.0;
         float* activity = take<float>(p.pad_neg);
         std::copy(parent.list->activity, parent.list->activity + p.pad_neg, activity);
         for (int i = 0; i < parent.list->n_neg; ++i) activity[parent.list->neg_index[i]] = parent.alpha[i];
@@ -335,8 +371,13 @@ class ConeNodes {
         child.bisections = parent.bisections + 1;
         child.rays[slot] = split.ray;
         child.size[slot] = split.size;
-        for (int j = 0; j < k; ++j) child.gram[j * ld + slot] = child.gram[slot * ld + j] = split.gram[j];
+        for (int j = 0; j < k; ++j) {
+            child.gram[j * ld + slot] = child.gram[slot * ld + j] = split.gram[j];
+            child.error[j * ld + slot] = child.error[slot * ld + j] = -1.0;
+        }
         child.gram[slot * ld + slot] = 1.0;
+        child.b2 = parent.b2;
+        child.rest = parent.rest;
         for (int j = 0; j < k; ++j) {
             child.linear[j] = parent.linear[j];
             child.positive[j] = parent.positive[j];
@@ -356,7 +397,6 @@ class ConeNodes {
         const double w_other = side == 0 ? split.weight_j : split.weight_i;
         child.t[slot] = parent.t[slot] / w_slot;  // w_slot v_slot = m - w_other v_other
         child.t[other] = std::max(parent.t[other] - w_other * child.t[slot], 0.0);
-        for (int j = k; j < ld; ++j) child.t[j] = 0.0;
         return child;
     }
 
@@ -366,54 +406,133 @@ class ConeNodes {
     // up to the tolerance.
     Value project(Cone& cone, double limit, double tolerance) {
         const int k = cone.k, width = simd::round_up(k, simd::kDoubles);
-        double least = 1e300, all = 0.0;
-        for (int j = 0; j < width; ++j) g[j] = 0.0;
-        Buffer<double>& slope = g;
-        for (int j = 0; j < k; ++j) {
-            const double* row = cone.gram + j * ld;
-            double s = 0.0;
-            for (int l = 0; l < k; ++l) s += row[l];
-            least = std::min(least, s);
-            all += s;
-            if (cone.t[j] != 0.0) add_scaled(slope.data(), cone.t[j], row, width);
-        }
-        const double reach = std::sqrt(all) / least;
-        for (int j = 0; j < k; ++j) slope[j] -= cone.c[j];
+        double* slope = g.data();
+        if (cone.span == 0.0) cone.span = span_of(cone);
+        set_slope(cone, slope, width);
         Value value{};
-        for (int sweep = 0;; ++sweep) {
-            double square = 0.0, gain = 0.0, excess = 0.0;
-            for (int j = 0; j < k; ++j) {
-                square += cone.t[j] * (slope[j] + cone.c[j]);
-                gain += cone.t[j] * cone.c[j];
-                excess = std::max(excess, -slope[j]);
-            }
+        for (int sweep = 1;; ++sweep) {
+            if (sweep > kDescents) step_on_support(cone, slope, width);
+            for (int inner = 0; inner < 2; ++inner) descend(cone, slope, width);
+            double excess = 0.0;
+            for (int j = 0; j < k; ++j) excess = std::max(excess, -slope[j]);
+            const double gain = dot(cone.t, cone.c, width), square = dot(cone.t, slope, width) + gain;
             value.norm = std::sqrt(std::max(square, 0.0));
-            value.upper = value.norm + excess * reach;
+            value.upper = value.norm + excess * cone.span;
             value.lower = value.norm > 0.0 ? gain / value.norm : 0.0;
             value.excess = excess;
             if (value.upper <= limit) return value;
-            if (sweep > 0 && value.lower > limit && value.upper - value.lower < tolerance) return value;
+            if (value.lower > limit && value.upper - value.lower < tolerance) return value;
             if (value.upper - value.lower <= 1e-9 * value.upper || sweep == kSweeps) return value;
-            for (int inner = 0; inner < 2; ++inner)
-                for (int j = 0; j < k; ++j) {
-                    const double t = std::max(cone.t[j] - slope[j], 0.0), move = t - cone.t[j];
-                    if (move == 0.0) continue;
-                    cone.t[j] = t;
-                    add_scaled(slope.data(), move, cone.gram + j * ld, width);
-                }
         }
+    }
+
+    // Towards the minimiser over the rays with t_j > 0, as far as t >= 0: where descent goes on for long.
+    void step_on_support(Cone& cone, double* slope, int width) {
+        const int k = cone.k;
+        int count = 0;
+        for (int j = 0; j < k; ++j) {
+            move[j] = 0.0;
+            if (cone.t[j] <= 0.0) continue;
+            support[count++] = j;
+            scale_into(factor.data() + j * ld, 1.0, cone.gram + j * ld, width);
+            move[j] = -slope[j];
+        }
+        for (int s = 0; s < count; ++s) {  // Gaussian elimination, symmetric: entries below the diagonal are not used
+            const int j = support[s];
+            const double* row = factor.data() + j * ld;
+            if (!(row[j] > kSingular)) return;
+            pivot[j] = 1.0 / row[j];
+            for (int q = s + 1; q < count; ++q) {
+                const int i = support[q];
+                const double part = row[i] * pivot[j];
+                move[i] -= part * move[j];
+                add_scaled(factor.data() + i * ld, -part, row, width);
+            }
+        }
+        double length = 1.0;
+        int last = -1;
+        for (int s = count; s-- > 0;) {
+            const int j = support[s];
+            move[j] *= pivot[j];
+            for (int q = 0; q < s; ++q) move[support[q]] -= factor[support[q] * ld + j] * move[j];
+            if (cone.t[j] + length * move[j] < 0.0) {
+                length = -cone.t[j] / move[j];
+                last = j;
+            }
+        }
+        for (int j = 0; j < k; ++j) cone.t[j] = j == last ? 0.0 : std::max(cone.t[j] + length * move[j], 0.0);
+        set_slope(cone, slope, width);
+    }
+
+    // Gt - c
+    void set_slope(const Cone& cone, double* slope, int width) const {
+        for (int l = 0; l < width; l += simd::kDoubles) {
+            Doubles s = splat(-1.0) * load(cone.c + l);
+            const double* row = cone.gram + l;
+            for (int j = 0; j < cone.k; ++j, row += ld) s += splat(cone.t[j]) * load(row);
+            store(slope + l, s);
+        }
+    }
+
+    // Minimises over one coordinate; returns by how much it moved.
+    static double move_to_minimum(double* t, double slope) {
+        const double old = *t, wanted = old - slope;
+        *t = wanted > 0.0 ? wanted : 0.0;
+        return *t - old;
+    }
+
+    // Once through the coordinates. The next slope is computed apart: it would have to wait for the whole vector.
+    void descend(Cone& cone, double* slope, int width) const {
+        const double* row = cone.gram;
+        double next = slope[0];
+        if (width == simd::kDoubles) {  // the usual widths: the slope stays in registers
+            Doubles s = load(slope);
+            for (int j = 0; j < cone.k; ++j, row += ld) {
+                const double ahead = slope[j + 1], step = move_to_minimum(cone.t + j, next);
+                next = ahead + step * row[j + 1];
+                s += splat(step) * load(row);
+                store(slope, s);
+            }
+        } else if (width == 2 * simd::kDoubles) {
+            Doubles s = load(slope), e = load(slope + simd::kDoubles);
+            for (int j = 0; j < cone.k; ++j, row += ld) {
+                const double ahead = slope[j + 1], step = move_to_minimum(cone.t + j, next);
+                next = ahead + step * row[j + 1];
+                s += splat(step) * load(row);
+                e += splat(step) * load(row + simd::kDoubles);
+                store(slope, s);
+                store(slope + simd::kDoubles, e);
+            }
+        } else {
+            for (int j = 0; j < cone.k; ++j, row += ld) {
+                const double ahead = slope[j + 1], step = move_to_minimum(cone.t + j, next);
+                next = ahead + step * row[j + 1];
+                add_scaled(slope, step, row, width);
+            }
+        }
+    }
+
+    // An excess e of c over V'a is covered by e times this length more.
+    double span_of(const Cone& cone) {
+        const int width = simd::round_up(cone.k, simd::kDoubles);
+        double* sums = g.data();
+        scale_into(sums, 1.0, cone.gram, width);
+        for (int j = 1; j < cone.k; ++j) add_scaled(sums, 1.0, cone.gram + j * ld, width);
+        double least = 1e300, all = 0.0;
+        for (int j = 0; j < cone.k; ++j) {
+            least = std::min(least, sums[j]);
+            all += sums[j];
+        }
+        return std::sqrt(all) / least;
     }
 
     double residual(const Cone& cone) {
         if (cone.k == d) return 0.0;
         const List& list = *cone.list;
-        add_rows(work_rows.data(), cone.alpha, p.neg_rows.data(), list.neg_index, list.n_neg, p.stride);
-        double square = 0.0;
-        for (int l = cone.k; l < d; ++l) {
-            b2[l] = p.half_pull[l] - list.pull[l] - work_rows[l];
-            square += b2[l] * b2[l];
-        }
-        return std::sqrt(square) + p.spread[cone.k];
+        dots(b2.data() + cone.k, cone.alpha, list.far + cone.k, d - cone.k, list.pad_neg);
+        for (int l = 0; l < cone.k; ++l) b2[l] = 0.0;
+        for (int l = cone.k; l < d; ++l) b2[l] = list.pull[l] - b2[l];
+        return std::sqrt(dot(b2.data(), b2.data(), ld)) + p.spread[cone.k];
     }
 
     // Sets z to the rows' images at the maximiser, without the other axes in z_neg, with them in z_joint if asked for.
@@ -426,26 +545,23 @@ class ConeNodes {
         const double active =
             blend(z_neg.data(), cone.neg, cone.t, support.data(), support_count, cone.list->pad_neg);
         const double relaxed = linear - active;
-        if (!far) return {relaxed, relaxed, norm};
-        return {relaxed, add_residual(cone, r, linear), std::sqrt(norm * norm + r * r)};
+        if (!far) return {relaxed, relaxed, norm, active};
+        return {relaxed, add_residual(cone, r, linear), std::sqrt(norm * norm + r * r), active};
     }
 
     // Moves z to the joint maximiser (Vt, R b2 / ||b2||), with max(||b2||, smoothing) for ||b2||, and returns the value of
     // the relaxation with the best alpha there.
     double add_residual(const Cone& cone, double r, double linear) {
         const List& list = *cone.list;
-        double square = 0.0, gain = r * p.spread[cone.k];
-        for (int l = cone.k; l < d; ++l) square += b2[l] * b2[l];
-        const double factor = square > 0.0 ? r / std::max(std::sqrt(square), smoothing) : 0.0;
+        const double size = std::sqrt(dot(b2.data(), b2.data(), ld));
+        const double factor = size > 0.0 ? r / std::max(size, smoothing) : 0.0;
+        const double gain = r * p.spread[cone.k] + factor * dot(b2.data(), list.pull, ld);
         int count = 0;
         for (int l = cone.k; l < d; ++l) {
             direction[l] = factor * b2[l];
-            gain += direction[l] * (p.half_pull[l] - list.pull[l]);
             axes[count++] = l;
         }
-        blend(z_far.data(), neg_axes.data(), direction.data(), axes.data(), count, p.pad_neg);
-        for (int i = 0; i < list.n_neg; ++i) z_joint[i] = z_far[list.neg_index[i]];
-        for (int i = list.n_neg; i < list.pad_neg; ++i) z_joint[i] = 0.0f;
+        blend(z_joint.data(), list.far, direction.data(), axes.data(), count, list.pad_neg);
         const double active = combine(z_joint.data(), 1.0f, z_joint.data(), 1.0f, z_neg.data(), list.pad_neg);
         return linear - active + gain;
     }

@@ -7,14 +7,17 @@ using tree::Limits;
 using tree::Outcome;
 using tree::Report;
 
-constexpr int kRounds = 16, kBisections = 14;
-constexpr double kFar = 0.2;         // R, over the target, from which the activities follow the joint maximiser
-constexpr double kExtension = 1.3;  // extend where F^2 + 1.3 R^2 > target^2: earlier grows the tree many times over
+constexpr int kRounds = 16, kPatience = 10;
+constexpr double kHopeless = 1.003;  // the bound, over the target, beyond which no more than kPatience rounds are made
+constexpr double kFar = 0.2;  // R, over the target, from which the activities follow the joint maximiser
+// After b bisections extend where F^2 + (1.17 + 0.03 b^2 q) R^2 > target^2, q the part of R^2 that the axis takes away, at
+// most 0.17: earlier grows the tree many times over, and so does later.
+constexpr double kExtension = 1.17, kHaste = 0.03, kMostTaken = 0.17;
 
 class TreeSearch : ConeNodes {
   public:
     TreeSearch(const Problem& problem, const Limits& limits)
-        : ConeNodes(problem, limits.target, 0.0), limits_(limits), u(d), next(d) {
+        : ConeNodes(problem, limits.target, 0.0), limits_(limits), u(d), next(d), edges_(d) {
         report.best.assign(d, 0.0);
     }
 
@@ -27,20 +30,19 @@ class TreeSearch : ConeNodes {
             }
             const Stack::Mark mark = memory.mark();
             Cone cone = at_path(path);
-            visit(cone, true);
+            visit(cone);
             memory.release(mark);
         }
     }
 
-    // One random dive for every root; returns false if it hit the depth limit.
-    bool dive(tree::Random& random, double* nodes, double* work) {
+    // One random dive below some nodes; returns false if it hit the depth limit.
+    bool dive(const Path* starts, int count, tree::Random& random, double* nodes, double* work) {
         *nodes = *work = 0.0;
-        const int roots = 1 << p.root_dimension();
         std::vector<int> alive;
-        for (int o = 0; o < roots; ++o) {
+        for (int o = 0; o < count; ++o) {
             const Stack::Mark mark = memory.mark();
             const std::int64_t before = visited;
-            Cone cone = at_path({static_cast<std::uint16_t>(o)});
+            Cone cone = at_path(starts[o]);
             if (!evaluate(cone)) alive.push_back(o);
             *work += static_cast<double>(visited - before);
             *nodes += 1.0;
@@ -48,7 +50,7 @@ class TreeSearch : ConeNodes {
         }
         if (alive.empty()) return true;
         const Stack::Mark mark = memory.mark();
-        Cone cone = at_path({static_cast<std::uint16_t>(alive[random.below(static_cast<int>(alive.size()))])});
+        Cone cone = at_path(starts[alive[random.below(static_cast<int>(alive.size()))]]);
         double weight = static_cast<double>(alive.size());
         bool closed = evaluate(cone), complete = true;
         while (!closed) {
@@ -56,21 +58,20 @@ class TreeSearch : ConeNodes {
                 complete = false;
                 break;
             }
-            prune_list(cone);
-            set_c(cone);
+            settle(cone);
             const Split split = choose(cone);
             Cone children[2];
-            int open[2], count = 0;
+            int open[2], n_open = 0;
             const std::int64_t before = visited;
             for (int s = 0; s < 2; ++s) {
                 children[s] = child_of(cone, split, s);
-                if (!evaluate(children[s])) open[count++] = s;
+                if (!evaluate(children[s])) open[n_open++] = s;
             }
             *nodes += 2.0 * weight;
             *work += weight * static_cast<double>(visited - before);
-            if (count == 0) break;
-            weight *= count;
-            cone = children[open[random.below(count)]];
+            if (n_open == 0) break;
+            weight *= n_open;
+            cone = children[open[random.below(n_open)]];
         }
         memory.release(mark);
         return complete;
@@ -84,6 +85,7 @@ class TreeSearch : ConeNodes {
     Path path_;
     bool stopped = false;
     std::vector<double> u, next;
+    std::vector<const float*> edges_;
 
     bool must_stop() {
         if (!stopped && report.n_nodes > 0 && (visited >= limits_.max_work || report.n_nodes >= limits_.max_nodes)) {
@@ -102,10 +104,9 @@ class TreeSearch : ConeNodes {
     }
     // --- children ------------------------------------------------------------------------------------------------------
 
-    Split choose(const Cone& cone) {
+    Split choose(Cone& cone) {
         Split split{};
-        const bool blocked = cone.reached * cone.reached + kExtension * cone.residual * cone.residual > target * target;
-        if (cone.k < d && (blocked || cone.bisections >= kBisections)) {
+        if (cone.k < d && is_blocked(cone)) {
             split.code = tree::kExtend;
             return split;
         }
@@ -113,23 +114,49 @@ class TreeSearch : ConeNodes {
         return bisection(cone, split.i, split.j);
     }
 
+    // Whether bisections alone are not likely to close the cone, because of R.
+    bool is_blocked(const Cone& cone) const {
+        const double along = cone.b2[cone.k], size = std::max(cone.rest - p.spread[cone.k], 0.0);
+        const double next = std::sqrt(std::max(size * size - along * along, 0.0)) + p.spread[cone.k + 1];
+        const double taken = cone.rest > 0.0 ? 1.0 - next * next / (cone.rest * cone.rest) : 0.0;
+        const double weight = kExtension + kHaste * std::min(taken, kMostTaken) * cone.bisections * cone.bisections;
+        return cone.reached * cone.reached + weight * cone.residual * cone.residual > target * target;
+    }
+
+    // The errors of the edges from ray i to later ones on which the maximiser lies: an edge keeps its own for life.
+    void set_errors(Cone& cone, int i) {
+        int count = 0;
+        for (int j = i + 1; j < cone.k; ++j)
+            if (cone.t[j] > 0.0 && cone.error[i * ld + j] < 0.0) {
+                axes[count] = j;
+                edges_[count++] = cone.pos[j];
+            }
+        pair_sums(g.data(), cone.pos[i], edges_.data(), count, cone.list->pad_pos);
+        for (int s = 0; s < count; ++s) {
+            const int j = axes[s];
+            const double error = std::max(cone.positive[i] + cone.positive[j] - g[s], 0.0);
+            cone.error[i * ld + j] = cone.error[j * ld + i] = error;
+        }
+    }
+
     // The edge with the largest interpolation error, weighted by how much of the maximiser lies on it.
-    void best_edge(const Cone& cone, int* best_i, int* best_j) {
+    void best_edge(Cone& cone, int* best_i, int* best_j) {
         double best = 0.0, sum = 0.0;
         for (int j = 0; j < cone.k; ++j) sum += cone.t[j];
         const int pad_pos = cone.list->pad_pos, pad_neg = cone.list->pad_neg;
-        for (int i = 0; i < cone.k; ++i)
+        for (int i = 0; i < cone.k; ++i) {
+            if (cone.t[i] <= 0.0) continue;
+            set_errors(cone, i);
             for (int j = i + 1; j < cone.k; ++j) {
-                if (cone.t[i] <= 0.0 || cone.t[j] <= 0.0) continue;
-                const double error =
-                    cone.positive[i] + cone.positive[j] - sum_positive_pair(cone.pos[i], cone.pos[j], pad_pos);
-                const double score = std::sqrt(std::min(cone.t[i], cone.t[j]) / sum) * error;
+                if (cone.t[j] <= 0.0) continue;
+                const double score = std::sqrt(std::min(cone.t[i], cone.t[j]) / sum) * cone.error[i * ld + j];
                 if (score > best) {
                     best = score;
                     *best_i = i;
                     *best_j = j;
                 }
             }
+        }
         if (best > 1e-6 * target) return;
         best = 1e-6 * target;
         bool found = false;
@@ -166,39 +193,51 @@ class TreeSearch : ConeNodes {
         report.max_depth = std::max(report.max_depth, cone.depth);
         for (int round = 0;; ++round) {
             visited += list.n_pos + list.n_neg;
-            const double r = residual(cone), limit = r < target ? std::sqrt(target * target - r * r) : -1.0;
+            const double r = round == 0 ? inherited(cone) : residual(cone);
+            const double limit = r < target ? std::sqrt(target * target - r * r) : -1.0;
             least = std::min(least, r);
             const Value value = project(cone, limit, target);
             if (value.upper <= limit)
                 return !limits_.keep_leaves || emit_leaf(cone);
             const bool far = r > kFar * target;
             const Reach at = reach(cone, value.norm, r, far);
-            const bool last = at.value > target * at.size || round == kRounds;
+            const bool hopeless = round >= kPatience && std::hypot(value.upper, r) > kHopeless * target;
+            const bool last = at.value > target * at.size || hopeless || round == kRounds;
             if (!last || round == 0)
-                relax(cone.alpha, far ? z_joint.data() : z_neg.data(), static_cast<float>(1.0 / (1.0 + 0.5 * round)), list.pad_neg);
+                relax(cone.alpha, far ? z_joint.data() : z_neg.data(), static_cast<float>(1.0 / (1.0 + 0.5 * round)),
+                      list.pad_neg);
             if (last) {
-                if (round == 0) set_c(cone);
-                finish(cone, value.norm, at.relaxed, round == 0 ? std::min(least, residual(cone)) : least);
+                cone.moved = round == 0;
+                cone.rest = round == 0 ? residual(cone) : r;
+                keep_b2(cone);
+                finish(cone, value.norm, at, std::min(least, cone.rest));
                 return false;
             }
             set_c(cone);
         }
     }
 
-    // What the rule for extension asks of a node that stays open; its maximiser may refute the target.
-    void finish(Cone& cone, double norm, double relaxed, double r) {
-        cone.residual = r;
-        const double active = norm > 0.0 ? active_of(cone) : 0.0;
-        cone.reached = norm > 0.0 ? active / norm : 0.0;
-        if (relaxed > target * norm) try_point(cone, active);
+    // R of a node as its parent left it.
+    double inherited(const Cone& cone) {
+        if (cone.k == d) return 0.0;
+        if (cone.b2 == nullptr) return residual(cone);
+        std::copy(cone.b2, cone.b2 + ld, b2.begin());
+        return cone.rest;
     }
 
-    double active_of(const Cone& cone) {
-        double active = 0.0;
-        for (int s = 0; s < support_count; ++s) active += cone.t[support[s]] * cone.linear[support[s]];
-        active += blend(z_pos.data(), cone.pos, cone.t, support.data(), support_count, cone.list->pad_pos);
-        for (int i = 0; i < cone.list->n_neg; ++i) active -= z_neg[i] > 0.0f ? z_neg[i] : 0.0f;
-        return active;
+    // What the rule for extension asks of a node that stays open; its maximiser may refute the target.
+    void finish(Cone& cone, double norm, const Reach& at, double r) {
+        cone.residual = r;
+        const double value = norm > 0.0 ? value_of(cone) - at.active : 0.0;
+        cone.reached = norm > 0.0 ? value / norm : 0.0;
+        if (at.relaxed > target * norm) try_point(cone, value);
+    }
+
+    // Of the rows with r_i > 0 and those of known sign, at the maximiser within the cone's axes.
+    double value_of(const Cone& cone) {
+        double value = 0.0;
+        for (int s = 0; s < support_count; ++s) value += cone.t[support[s]] * cone.linear[support[s]];
+        return value + blend(z_pos.data(), cone.pos, cone.t, support.data(), support_count, cone.list->pad_pos);
     }
 
     // --- points --------------------------------------------------------------------------------------------------------
@@ -247,7 +286,7 @@ class TreeSearch : ConeNodes {
 
     // --- the tree ------------------------------------------------------------------------------------------------------
 
-    void visit(Cone& cone, bool fresh) {
+    void visit(Cone& cone) {
         if (must_stop()) return leave_open();
         if (evaluate(cone)) {
             report.nodes.push_back(tree::kLeaf);
@@ -258,10 +297,7 @@ class TreeSearch : ConeNodes {
             stop(Outcome::depth);
             return leave_open();
         }
-        if (!fresh) {
-            prune_list(cone);
-            set_c(cone);
-        }
+        settle(cone);
         const Split split = choose(cone);
         report.nodes.push_back(split.code);
         for (int side = 0; side < 2; ++side) {
@@ -272,7 +308,7 @@ class TreeSearch : ConeNodes {
                 leave_open();
             } else {
                 Cone child = child_of(cone, split, side);
-                visit(child, false);
+                visit(child);
             }
             path_.resize(path_.size() - 2);
             memory.release(mark);
@@ -287,8 +323,12 @@ class TreeSearch : ConeNodes {
         const double r = residual(cone), limit = r < target ? std::sqrt(target * target - r * r) : -1.0;
         const Value value = project(cone, limit, target);
         const bool closed = value.upper <= limit;
-        if (closed) append_leaf(cone, value, activity, &report.alphas, &report.duals);
-        else set_c(cone);
+        if (closed) {
+            append_leaf(cone, value, activity, &report.alphas, &report.duals);
+        } else {
+            set_c(cone);
+            cone.b2 = nullptr;
+        }
         memory.release(mark);
         return closed;
     }
@@ -301,21 +341,31 @@ inline void search_tree(const Problem& problem, const Limits& limits, const std:
     *report = std::move(search.report);
 }
 
-inline Estimate estimate_tree(const Problem& problem, const Limits& limits, int n_dives, std::uint64_t seed) {
+// Knuth's estimate of the trees below some nodes. A dive looks at all of these where they are few; otherwise each starts
+// from one of its own share of them.
+inline Estimate estimate_tree(const Problem& problem, const Limits& limits, const std::vector<Path>& paths, int n_dives,
+                              std::uint64_t seed) {
+    constexpr int kFew = 4;
     TreeSearch search(problem, limits);
+    const int n_paths = static_cast<int>(paths.size()), together = n_paths <= kFew ? n_paths : 1;
+    const double scale = static_cast<double>(n_paths) / together;
     tree::Random random(seed);
     Estimate estimate;
     double square = 0.0;
     int complete = 0;
     for (int dive = 0; dive < n_dives; ++dive) {
         double nodes, work;
-        if (!search.dive(random, &nodes, &work)) {  // such a tree is not to be estimated: dives may be long, so no more
+        std::int64_t start = 0;
+        if (together == 1 && n_paths > 1)
+            start = (static_cast<std::int64_t>(dive) * n_paths + random.below(n_paths)) / n_dives;
+        if (!search.dive(paths.data() + start, together, random, &nodes, &work)) {  // such a tree is not to be estimated: dives may be long, so no more
             estimate.failed = 1.0 / (dive + 1);
             return estimate;
         }
         ++complete;
+        nodes *= scale;
         estimate.nodes += nodes;
-        estimate.work += work;
+        estimate.work += scale * work;
         square += nodes * nodes;
     }
     estimate.nodes /= complete;

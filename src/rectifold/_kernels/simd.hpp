@@ -22,6 +22,10 @@
 #define RECTIFOLD_DISPATCH 0
 #endif
 
+#if RECTIFOLD_DISPATCH
+#include <immintrin.h>
+#endif
+
 #if RECTIFOLD_VECTOR_EXTENSIONS
 #define RECTIFOLD_INLINE inline __attribute__((always_inline))
 #if defined(__clang__)

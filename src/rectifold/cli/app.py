@@ -61,7 +61,7 @@ def fit(
     time_limit
         Seconds for the choice of alpha and the training together.
     max_work
-        Effort of the proof, in samples visited (default 3e9, about 10 s); 0 for the cheap bound only.
+        Effort of the proof, in samples visited (default 5e9, about 10 s); 0 for the cheap bound only.
     standardize
         Scale every input to mean 0 and deviation 1 on the training part; folded into the saved network.
     test_size

@@ -54,12 +54,14 @@ class _Fold:
     estimator: Any
     scorer: Any
 
-    def run(self, alphas: Array, start: ReLUNetwork | None, steps: int, seed: int) -> tuple[list[float], ReLUNetwork]:
-        """Return the held-out score at each alpha, and the last network."""
+    def run(
+        self, alphas: Array, start: ReLUNetwork | None, steps: int, seed: int
+    ) -> tuple[list[float], list[ReLUNetwork]]:
+        """Return the held-out score and the network at each alpha."""
         with single_threaded_blas:
             path = rough_path(self.problem, alphas, start=start, steps=steps, rng=np.random.default_rng(seed))
             networks = list(path)
-            return [self.score(network) for network in networks], networks[-1]
+            return [self.score(network) for network in networks], networks
 
     def score(self, network: ReLUNetwork) -> float:
         """Return the score, or minus the loss where no scorer was given."""
@@ -81,17 +83,15 @@ class _PathCV:
         grid = self._grid(X, targets, loss, weight)
         whole = self._problem(X, targets, float(grid[0]), loss, weight)
         folds = self._folds(plain, X, targets, y, loss, weight)
-        self.alphas_, self.cv_scores_ = self._scores(folds, grid)
+        self.alphas_, self.cv_scores_, networks = self._scores(folds, grid)
         means = self.cv_scores_.mean(axis=1)
         best = int(means.argmax())
         if self.one_standard_error and self.cv_scores_.shape[1] > 1:  # type: ignore[attr-defined]
             error = self.cv_scores_[best].std(ddof=1) / np.sqrt(self.cv_scores_.shape[1])
             best = int(np.flatnonzero(means >= means[best] - error)[0])
         self.alpha_, self.best_score_ = float(grid[best]), float(means[best])
-        with single_threaded_blas:
-            rng, steps = np.random.default_rng(self._seed), self._steps()
-            start = list(rough_path(whole, grid[: best + 1], steps=steps, rng=rng))[-1]
-        return whole.with_alpha(self.alpha_), start
+        whole = whole.with_alpha(self.alpha_)
+        return whole, min(networks[best], key=whole.objective)
 
     def _problem(
         self, X: Array, targets: NDArray[Any], alpha: float, loss: str, weight: Array | None
@@ -161,10 +161,10 @@ class _PathCV:
             warnings.filterwarnings("ignore", "The least populated class")
             return list(splitter.split(X, y))
 
-    def _scores(self, folds: list[_Fold], grid: Array) -> tuple[Array, Array]:
-        """Go down the grid with all folds together until the mean score has turned."""
+    def _scores(self, folds: list[_Fold], grid: Array) -> tuple[Array, Array, list[tuple[ReLUNetwork, ...]]]:
+        """Go down the grid with all folds together until the mean score has turned; keep every fold's networks."""
         starts: list[ReLUNetwork | None] = [None] * len(folds)
-        rows = list[Array]()
+        rows, networks = list[Array](), list[tuple[ReLUNetwork, ...]]()
         steps, patience, jobs = self._steps(), self.patience, self.n_jobs  # type: ignore[attr-defined]
         for first in range(0, len(grid), _BATCH):
             batch = grid[first : first + _BATCH]
@@ -172,11 +172,12 @@ class _PathCV:
                 delayed(fold.run)(batch, start, steps, self._seed + first)
                 for fold, start in zip(folds, starts, strict=True)
             )
-            starts = [part[1] for part in parts]
+            starts = [part[1][-1] for part in parts]
             rows.extend(np.array([part[0] for part in parts]).T)
+            networks.extend(zip(*(part[1] for part in parts), strict=True))
             if patience is not None and len(rows) - 1 - int(np.mean(rows, axis=1).argmax()) >= patience:
                 break
-        return grid[: len(rows)], np.array(rows)
+        return grid[: len(rows)], np.array(rows), networks
 
     def _finish(
         self,
@@ -205,8 +206,9 @@ class ConvexReLURegressorCV(_PathCV, ConvexReLURegressor):
     """`ConvexReLURegressor` with alpha chosen by cross-validation along a path.
 
     The folds go down a grid of alphas together, each warm-started and solved roughly (a few rounds of pricing and short
-    descent at each alpha), until the mean score has turned. The network at the best alpha is then trained on all data;
-    beyond ``n d = 1e5`` entries of data that training is first-order (unless ``certify`` is set). Features are never
+    descent at each alpha), until the mean score has turned. At the best alpha the fold's network that is best on all
+    data is then trained on them; beyond ``n d = 1e5`` entries that training is first-order (unless ``certify`` is set).
+    At small alphas it ends far from a proven optimum, and ``priced_gap_`` says so. Features are never
     rescaled: standardise first.
 
     Parameters
@@ -249,19 +251,19 @@ n_neurons_, n_iter_
     def __init__(
         self,
         *,
-        alphas: int | Sequence[float] | Array = 20,
-        eps: float = 3e-5,
+        alphas: int | Sequence[float] | Array = 16,
+        eps: float = 1e-6,
         cv: Any = None,
         scoring: Any = None,
         one_standard_error: bool = False,
-        patience: int | None = 4,
-        fold_steps: int = 80,
+        patience: int | None = 3,
+        fold_steps: int = 160,
         hidden_bias: HiddenBias = True,
         fit_intercept: bool = True,
         output_penalty: str = "l2",
         certify: bool = False,
         gap_tol: float = 1e-2,
-        max_work: int = 3_000_000_000,
+        max_work: int = 5_000_000_000,
         tol: float = 1e-3,
         max_iter: int = 5,
         n_starts: int = 100,
@@ -329,19 +331,19 @@ n_neurons_, n_iter_
         *,
         loss: str = "logistic",
         class_weight: Any = None,
-        alphas: int | Sequence[float] | Array = 20,
-        eps: float = 3e-5,
+        alphas: int | Sequence[float] | Array = 16,
+        eps: float = 1e-6,
         cv: Any = None,
         scoring: Any = None,
         one_standard_error: bool = False,
-        patience: int | None = 4,
-        fold_steps: int = 80,
+        patience: int | None = 3,
+        fold_steps: int = 160,
         hidden_bias: HiddenBias = True,
         fit_intercept: bool = True,
         output_penalty: str = "l2",
         certify: bool = False,
         gap_tol: float = 1e-2,
-        max_work: int = 3_000_000_000,
+        max_work: int = 5_000_000_000,
         tol: float = 1e-3,
         max_iter: int = 5,
         n_starts: int = 100,

@@ -4,7 +4,16 @@ from rectifold.plotting.folds import FoldDisplay
 from rectifold.plotting.neurons import NeuronDisplay
 from rectifold.plotting.path import PathDisplay
 from rectifold.plotting.prediction import PredictionDisplay
+from rectifold.plotting.pruning import PruningDisplay
 from rectifold.plotting.quantiles import QuantileFanDisplay
 from rectifold.plotting.trace import TraceDisplay
 
-__all__ = ["FoldDisplay", "NeuronDisplay", "PathDisplay", "PredictionDisplay", "QuantileFanDisplay", "TraceDisplay"]
+__all__ = [
+    "FoldDisplay",
+    "NeuronDisplay",
+    "PathDisplay",
+    "PredictionDisplay",
+    "PruningDisplay",
+    "QuantileFanDisplay",
+    "TraceDisplay",
+]

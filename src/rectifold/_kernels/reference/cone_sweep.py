@@ -59,7 +59,7 @@ class LeafProblem(ConeProblem):
         places = _leaf_paths(nodes, paths)
         chosen = places[::stride]
         for number, path in enumerate(chosen):
-            upper, point, leaf = self._close(self._cone_at(path), target, floor, keep_leaves)
+            upper, point, leaf = self._close(self.cone_at(path), target, floor, keep_leaves)
             worst, floor = max(worst, upper), max(floor, point.value)
             leaves += [leaf] if leaf is not None else []
             if point.value > target and upper > target:
@@ -80,7 +80,7 @@ class LeafProblem(ConeProblem):
             np.array([leaf.dual for leaf in leaves]).reshape(-1, d),
         )
 
-    def _cone_at(self, path: tuple[int, ...]) -> Cone:
+    def cone_at(self, path: tuple[int, ...]) -> Cone:
         cone = self.root(path[0])
         for code, which in zip(path[1::2], path[2::2], strict=True):
             cone = self.child(cone, code, which)

@@ -6,6 +6,7 @@ again, so that a tree does not depend on where searches were cut.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ Codes = NDArray[np.uint16]
 DONE, QUOTA, REFUTED, TOO_DEEP = 0, 1, 2, 3
 LEAF, OPEN = 0xFFFF, 0xFFFD
 MAX_DEPTH = 250
+_FEW_PATHS = 4
 
 
 class Subtrees(NamedTuple):
@@ -161,9 +163,11 @@ class ConeTreeSearch:
         return self._problem.sweep(paths, nodes, target, max_cuts, stride, keep_leaves)
 
     def estimate(
-        self, target: float, n_dives: int, seed: int, max_depth: int = MAX_DEPTH
+        self, target: float, n_dives: int, seed: int, max_depth: int = MAX_DEPTH, paths: Sequence[Codes] = ()
     ) -> tuple[float, float, float, float]:
-        """Estimate the tree for a target by random dives, each among the unproven of all roots and all children.
+        """Estimate the trees below some nodes by random dives, each among the unproven of these and all children.
+
+        Without paths, below the roots. Of more than four every dive takes one, from its own share of them.
 
         Returns
         -------
@@ -178,17 +182,23 @@ class ConeTreeSearch:
         _require(0.0 < target < np.inf, "target must be positive and finite")
         _require(n_dives >= 1 and max_depth >= 1, "n_dives and max_depth must be at least 1")
         rng = np.random.default_rng(seed)
-        sizes = np.array([self._dive(target, rng, max_depth) for _ in range(n_dives)])
+        starts = list(paths) or [np.array([orthant], dtype=np.uint16) for orthant in range(self.n_roots)]
+        few = len(starts) <= _FEW_PATHS
+        sizes = np.zeros(n_dives)
+        for dive in range(n_dives):
+            first = 0 if few else (dive * len(starts) + int(rng.integers(len(starts)))) // n_dives
+            chosen = starts if few else starts[first : first + 1]
+            sizes[dive] = self._dive(chosen, target, rng, max_depth) * (len(starts) / len(chosen))
         good = sizes[np.isfinite(sizes)]
         if not len(good):
             return np.inf, np.inf, np.inf, 1.0
         error = float(good.std(ddof=1) / np.sqrt(len(good))) if len(good) > 1 else np.inf
         return float(good.mean()), float(good.mean()) * self.shape[0], error, 1.0 - len(good) / n_dives
 
-    def _dive(self, target: float, rng: np.random.Generator, max_depth: int) -> float:
-        cones = [self._problem.root(orthant) for orthant in range(self.n_roots)]
+    def _dive(self, starts: Sequence[Codes], target: float, rng: np.random.Generator, max_depth: int) -> float:
+        cones = [self._problem.cone_at(tuple(int(entry) for entry in path)) for path in starts]
         weight, size = 1.0, 0.0
-        for _ in range(max_depth + 1):
+        for _ in range(max_depth + 1 - len(starts[0]) // 2):
             size += weight * len(cones)
             verdicts = [self._problem.examine(cone, target)[0] for cone in cones]
             unproven = [verdict for verdict in verdicts if isinstance(verdict, Split)]

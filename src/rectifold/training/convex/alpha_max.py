@@ -113,7 +113,7 @@ def alpha_max_bound(
     fit_intercept: bool = True,
     output_penalty: str = "l2",
     sample_weight: ArrayLike | None = None,
-    max_work: int = 3_000_000_000,
+    max_work: int = 5_000_000_000,
 ) -> float:
     """Return a proven upper bound on the alpha at which the first neuron enters: above it the constant is optimal.
 

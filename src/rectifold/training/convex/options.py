@@ -18,7 +18,7 @@ class TrainingOptions:
     n_starts: int = 300
     certify: bool = True
     gap_tol: float = 1e-2
-    max_work: int = 3_000_000_000
+    max_work: int = 5_000_000_000
     random_state: int | np.random.Generator | None = 0
     keep_leaves: bool = False
 

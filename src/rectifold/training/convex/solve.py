@@ -36,7 +36,7 @@ def solve_convex_relu(
     n_starts: int = 300,
     certify: bool = True,
     gap_tol: float = 1e-2,
-    max_work: int = 3_000_000_000,
+    max_work: int = 5_000_000_000,
     warm_start: ReLUNetwork | None = None,
     random_state: int | np.random.Generator | None = 0,
     callback: Monitor | None = None,

@@ -201,6 +201,18 @@ def test_estimators_and_pickles():
         s.leave_one_out(samples=[20])
 
 
+def test_of_an_alpha_chosen_by_cross_validation():
+    X, y = small(n=40)
+    options = {"alphas": [0.3, 0.1, 0.05], "cv": 2, "fold_steps": 40, "tol": 1e-8, "max_iter": 50}
+    est = pickle.loads(pickle.dumps(rf.ConvexReLURegressorCV(**options).fit(X, y)))
+    s = sensitivity(est, X, y)
+    assert s.problem.alpha == est.alpha_ < 0.3
+    plain = sensitivity(rf.ConvexReLURegressor(alpha=est.alpha_, tol=1e-8, certify=False).fit(X, y))
+    assert s.fit_y() == pytest.approx(plain.fit_y(), abs=1e-7)
+    with pytest.raises(ProblemError, match="not those of the fit"):
+        sensitivity(est, X, 2.0 * y)
+
+
 def test_an_unsolved_network_is_refused():
     X, y = small(n=20)
     rough = rf.ConvexReLUProblem(X, y, 0.05).network(np.ones((1, 3)), np.ones((1, 1)), np.zeros(1))

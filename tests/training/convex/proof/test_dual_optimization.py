@@ -16,7 +16,7 @@ from rectifold.core.certificate import ConeTrees
 from rectifold.core.certificate_format import to_arrays
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import DyadicArray
-from rectifold.training.convex.proof import dual_optimization, global_bound, pricing_proof
+from rectifold.training.convex.proof import dual_optimization, global_bound
 from rectifold.training.convex.proof.dual_optimization import DualOptimization
 from rectifold.training.convex.proof.global_bound import ProofEffort, lower_bound
 from rectifold.training.convex.solve import solve_convex_relu
@@ -44,7 +44,6 @@ def stop_at(monkeypatch):
     """Make proofs end at a given rho, with work left."""
 
     def stop(rho):
-        monkeypatch.setattr(pricing_proof, "_RHOS", ())
         monkeypatch.setattr(global_bound, "_goal", lambda enough: rho)
 
     return stop

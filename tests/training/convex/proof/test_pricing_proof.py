@@ -16,7 +16,7 @@ from rectifold.certify import verify
 from rectifold.core.certificate_format import to_arrays
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.result import Proof, Status
-from rectifold.training.convex.proof import pricing_proof
+from rectifold.training.convex.proof import growing_tree
 from rectifold.training.convex.proof.cone_sides import Side
 from rectifold.training.convex.proof.global_bound import ProofEffort, lower_bound
 from rectifold.training.convex.proof.pricing_proof import LEAST_RHO, PricingProof
@@ -61,7 +61,7 @@ def case():
 @pytest.fixture
 def short_tasks(monkeypatch):
     """Many tasks in many rounds, as for trees of minutes."""
-    monkeypatch.setattr(pricing_proof, "_QUOTA", 300_000)
+    monkeypatch.setattr(growing_tree, "_QUOTA", 300_000)
 
 
 def stored(certificate):
@@ -140,7 +140,7 @@ def test_levels_that_are_exceeded_are_not_proven(factors):
 def test_a_refutation_in_the_trees_is_handed_on(monkeypatch):
     """Where random dives do not see it coming."""
     X, theta, truth = small_question()
-    monkeypatch.setattr(Side, "estimate", lambda self, bound, n_dives: (1.0, 1.0))
+    monkeypatch.setattr(Side, "estimate", lambda self, bound, n_dives, paths=(): (1.0, 0.1))
     found = PricingProof(X, theta, 0.9 * truth).run(1.01, 10**7)
     gain = np.abs(theta[:, found.output] @ np.maximum(X @ found.violator, 0.0))
     assert np.linalg.norm(found.violator) == pytest.approx(1.0)
@@ -173,7 +173,7 @@ def prove(case, executor=None, on_progress=lambda progress, bound: None):
 def serial(case):
     patch = pytest.MonkeyPatch()
     with patch.context() as m:
-        m.setattr(pricing_proof, "_QUOTA", 300_000)
+        m.setattr(growing_tree, "_QUOTA", 300_000)
         heard = Heard()
         bound, certificate, info = prove(case, on_progress=heard)
     assert len(heard.reports) >= 30  # tasks, so that there is something to share and to lose

@@ -38,3 +38,15 @@ def test_a_kink_is_met_from_any_distance(loss, distance):
     again, _ = descended(problem, w, optimum.program.signs, optimum.intercept)
     largest = np.abs(theta_of(optimum)).max()
     np.testing.assert_allclose(theta_of(again), theta_of(optimum), atol=1e-9 * largest)
+
+
+def test_rows_that_hold_every_direction_leave_nothing_to_solve():
+    problem = ConvexReLUProblem(X, Y, 1e-3, hidden_bias=False, fit_intercept=False)
+    w = np.array([[1.0, 1e-9]])
+    program = BlockProgram(problem, w @ problem.design.T > 0, np.array([1.0]))
+    held = np.zeros_like(program.patterns)
+    crossing = [int(np.flatnonzero((problem.design == row).all(axis=1))[0]) for row in ([3.0, 0.0], [0.0, 1.0])]
+    held[0, crossing] = True
+    face = Face(program, w, 0.0, held)
+    end, _ = newton_on_face(face, crossing=False)
+    assert end.objective() <= face.objective()

@@ -8,6 +8,7 @@ from problems import targets_for
 
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.training.convex import train
+from rectifold.training.convex.search import stochastic_descent
 from rectifold.training.convex.search.descent import descend, random_neurons
 from rectifold.training.convex.search.stochastic_descent import stochastic_descend
 from rectifold.training.convex.solve import solve_convex_relu
@@ -68,6 +69,6 @@ def test_training_starts_with_it_on_large_data(monkeypatch):
     alpha = 0.02
     usual = solve_convex_relu(X, y, alpha, certify=False)
     monkeypatch.setattr(train, "_STOCHASTIC_SIZE", 1e3)
-    monkeypatch.setattr(train, "_STOCHASTIC_STEPS", 300)
+    monkeypatch.setattr(stochastic_descent, "_MOST_STEPS", 300)
     result = solve_convex_relu(X, y, alpha, certify=False)
     assert result.value <= usual.value * (1 + 1e-4)

@@ -26,7 +26,7 @@ _ROUNDS, _ENOUGH = 3, 1.1
 _ASCENT = 40
 _MERGE_ANGLE = 0.03
 _SMALL = 1e-3
-_LARGE = 0
+_LARGE = 2e4
 
 
 def rough_path(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,15 +69,14 @@ class Side:
     def _slack(self, bound: float) -> float:
         return min(max(_SINGLE_SLACK * self.size / bound, _LEAST_SLACK), _MOST_SLACK)
 
-    def estimate(self, bound: float, n_dives: int) -> tuple[float, float]:
-        """Return what a proof of this bound may cost in work and nodes, infinite where dives end in no leaf.
+    def estimate(self, bound: float, n_dives: int, paths: Sequence[Codes] = ()) -> tuple[float, float]:
+        """Return what a proof of this bound may cost, with its standard error: of the whole tree or below some paths.
 
-        A standard error is added to the means: their distribution has a long tail.
+        Infinite where dives end in no leaf.
         """
-        nodes, work, error, failed = self.task.kernel().estimate(self.target(bound), n_dives, 0, MAX_DIMENSION)
-        if failed > 0.0:
-            return np.inf, np.inf
-        return work * (1.0 + error / nodes), nodes + error
+        kernel = self.task.kernel()
+        nodes, work, error, failed = kernel.estimate(self.target(bound), n_dives, 0, MAX_DIMENSION, list(paths))
+        return (work, work * error / nodes) if failed == 0.0 else (np.inf, np.inf)
 
     def at(self, bound: float, keep_leaves: bool) -> SubtreeTask:
         """Return the task that searches for a proof of this bound."""

@@ -140,7 +140,7 @@ class DualOptimization:
         return problem.loss.separable and (problem.n_outputs == 1 or problem.output_penalty == "l1")
 
     @staticmethod
-    def least_work(X: Array, search_work: int, keep_leaves: bool) -> float:
+    def least_work(X: Array, search_work: float, keep_leaves: bool) -> float:
         """Return what is needed at least, where the search for the trees cost this much."""
         fixed = _FIXED * X.shape[0] + 2 * _ROUNDS * preparation_work(len(X), X.shape[1], _FEW_STEPS)
         return fixed + _PER_SWEEP * search_work * (3.0 if keep_leaves else 1.0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold._engine.blas import single_threaded_blas
 from rectifold._engine.executor import TaskPool
 from rectifold.core.certificate import ConeTrees, Evidence, TrainingCertificate
 from rectifold.core.network import ReLUNetwork
@@ -133,11 +134,12 @@ def lower_bound(
         return _value(problem, values, pricing, objective)
 
     levels = np.full(problem.n_outputs, problem.alpha)
-    pricing, evidence, rows, info = _bound_pricing(problem, dual, levels, value_at, objective, effort)
-    if isinstance(evidence, ConeTrees) and info.violator is None:
-        optimized, info = _optimize_dual(problem, values, pricing, evidence, rows, info, objective, effort)
-        if optimized is not None:
-            dual, pricing, evidence = optimized.dual, optimized.pricing, optimized.trees
+    with single_threaded_blas:  # each of its many uses within would look for the libraries anew
+        pricing, evidence, rows, info = _bound_pricing(problem, dual, levels, value_at, objective, effort)
+        if isinstance(evidence, ConeTrees) and info.violator is None:
+            optimized, info = _optimize_dual(problem, values, pricing, evidence, rows, info, objective, effort)
+            if optimized is not None:
+                dual, pricing, evidence = optimized.dual, optimized.pricing, optimized.trees
     scale = _scale(problem, dual.to_float(), pricing)
     certificate = _certificate(problem, network, dual, scale, evidence, rows)
     return certificate.lower_bound, certificate, replace(info, pricing_bound=pricing, scale=scale)
@@ -285,6 +287,10 @@ def _bound_pricing(
     if attained > max(goal, effort.floor * 1.0005):  # a neuron is missing: no need of trees to see it
         missing = tree_rows.in_design(directions[worst], problem)
         return spectral, evidence, rows, BoundInfo(spectral, spectral, 1.0, missing, attained)
+
+    def reserve(tree_work: float) -> float:
+        return DualOptimization.least_work(tree_rows.X, tree_work, effort.keep_leaves)
+
     proof = PricingProof(tree_rows.X, values, levels, effort.pool, effort.keep_leaves)
     proven = proof.run(
         goal,
@@ -294,7 +300,7 @@ def _bound_pricing(
         stop_at_violator=not is_own_level,
         should_stop=effort.should_stop,
         on_progress=tell,
-        optimizes=value_at is not None and DualOptimization.applies(problem),
+        reserve=reserve if value_at is not None and DualOptimization.applies(problem) else None,
     )
     violator = None if proven.violator is None else tree_rows.in_design(proven.violator, problem)
     if is_own_level and violator is not None and not _enters(problem, values, violator):

@@ -1,7 +1,9 @@
 """A proof that no neuron gains more than rho times a level: rho is chosen by what its trees are expected to cost.
 
 Each rho is a question of its own, answered by trees of cones, one per output and sign (proven_bound sheet, section 2).
-Coarse ones come first, so that a limit or an interruption leaves the best rho proven so far.
+Coarse ones come first, each some times as dear as the one before: an interruption leaves the best rho proven so far,
+and their costs tell which rho the last attempt can afford. One that costs more than was expected gives way: what is
+still open is finished at a larger rho.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rectifold._engine.executor import TaskPool
-from rectifold._engine.tree_search import TreeProgress, TreeStatus, search_tree
-from rectifold.core.certificate import ConeTree, ConeTrees
+from rectifold._engine.tree_search import TreeProgress, TreeStatus
+from rectifold.core.certificate import ConeTrees
 from rectifold.training.convex.proof.cone_sides import cone_sides
+from rectifold.training.convex.proof.growing_tree import GrowingTree
+from rectifold.training.convex.proof.tree_costs import TreeCosts
 
 __all__ = ["LEAST_RHO", "PricingProof", "ProofProgress", "Proven"]
 
@@ -23,18 +27,27 @@ Array = NDArray[np.float64]
 
 LEAST_RHO = 1.003
 """Below, the trees around a neuron that attains the level grow without end."""
-_RHOS = tuple(1.0 + 2.0 * 0.82**k for k in range(-6, 33))
-_DIVES = 128
-_PATIENCE = 2.0
-"""An attempt ends when it has cost this many times what was expected of it."""
-_STAGES = (0.02, 0.1, 0.75, 0.95)
-"""Shares of the work left that the next rho may be expected to need."""
+_GROWTH = 6.5
+"""Every attempt may cost this many times the one before, so that all before the last cost a sixth of the budget."""
+_FIRST_WORK = 3e6
+_LAST_SHARE, _SWEPT_SHARE, _GOAL_SHARE = 1.15, 0.92, 0.2
+"""Of the work left, that an attempt may be expected to need: the last one, which can give way (and forecasts are rather
+high); with the sweep that follows it; one at the goal that needs no preparation."""
+_PATIENCE, _LEAST_WORK, _LEAST_SHARE, _MOST_SHARE = 1.6, 2.4e7, 0.06, 0.35
+"""Limits of an attempt before the last: over the work expected; the smaller of a work and a share of the work left is
+allowed in any case; the most, of the work left."""
+_LEAST_STEP = 0.97
+"""A smaller factor of rho - 1 is worth another attempt."""
+_MOST_RELIEF = 1.3
+"""Factor of rho - 1 by which an earlier attempt may give way: beyond, its work is better spent on the next."""
+_RELIEF_SHARE, _RELIEF_STEPS = 0.9, 6
+"""Of the work left, that the rest of an attempt may be expected to need; bisections for the rho that makes it so."""
+_CLEAN = 1.1
+"""Up to this factor of rho - 1 the work of an attempt that gave way tells what its last rho costs."""
+_LAST_CHECK = 0.04
+"""Share of an attempt's work that is left when it is looked at for the last time."""
 _SHARE_FOR_VIOLATORS = 0.2
-"""Of the work left when no other rho seems affordable: dives also fail where a direction exceeds the goal."""
-_SECOND_LAST = 2
-_HALF = 0.5
-"""Share of the work left for a tree on which the dual point is then optimised: what is left pays a sweep or two."""
-_QUOTA = 40_000_000
+"""Of the work left where nothing is affordable: dives also fail where a direction exceeds the goal."""
 _MAX_NODES = 32_000_000
 """Nodes of all trees together: 64 MB of stream."""
 
@@ -84,6 +97,14 @@ class ProofProgress:
     n_passes: int = 0
 
 
+@dataclass(frozen=True)
+class _Step:
+    """The rho to try next, none if there is no point; whether the dual point is to be optimised on its trees."""
+
+    rho: float | None
+    optimizes: bool = False
+
+
 class PricingProof:
     """Searches for the least rho that can be proven within a budget of work.
 
@@ -99,7 +120,7 @@ class PricingProof:
 
     Notes
     -----
-    Deterministic, whatever runs the tasks: 0.1 to 0.5 million nodes a second and thread.
+    Deterministic, whatever runs the tasks: 0.3 to 0.9 million nodes a second and thread.
     """
 
     def __init__(
@@ -109,7 +130,7 @@ class PricingProof:
         self._levels = levels
         self._pool = TaskPool() if pool is None else pool
         self._keep_leaves = keep_leaves
-        self._costs: dict[float, float] = {}
+        self._costs = TreeCosts(self._sides, levels, 0.0)
         self._known = Proven()
 
     def run(
@@ -121,7 +142,7 @@ class PricingProof:
         stop_at_violator: bool = True,
         should_stop: Callable[[], bool] = lambda: False,
         on_progress: Callable[[ProofProgress], None] = lambda progress: None,
-        optimizes: bool = False,
+        reserve: Callable[[float], float] | None = None,
     ) -> Proven:
         """Lower rho towards the goal.
 
@@ -139,113 +160,168 @@ class PricingProof:
             End with the first direction that gains more than the goal; otherwise go on with what it leaves possible.
         should_stop : callable
         on_progress : callable
-        optimizes : bool
-            Whether a `DualOptimization` follows, for which work is to be left where it promises more than larger trees.
+        reserve : callable, optional
+            What a `DualOptimization` needs on trees that cost so much work, if one follows: it is left where that
+            promises more than larger trees.
         """
         goal = max(goal, LEAST_RHO)
-        rhos = [rho for rho in (*(r for r in _RHOS if r > goal * 1.0005), goal) if floor * 1.0005 < rho < ceiling]
-        stage = 0
-        while rhos and self._known.work < max_work and not should_stop():
+        self._low, self._high = max(goal, floor * 1.0005), ceiling
+        self._costs = TreeCosts(self._sides, self._levels, max_work)
+        stage = -int(np.log(max(_LAST_SHARE * max_work / _FIRST_WORK, 1.0)) / np.log(_GROWTH))
+        tried = False
+        while self._low < self._high and self._known.work < max_work and not should_stop():
             left = max_work - self._known.work
-            rho = self._affordable(rhos, _STAGES[min(stage, len(_STAGES) - 1)] * left)
-            smaller = self._to_optimize(rhos, left) if optimizes and stage >= _SECOND_LAST else None
-            last = rho is not None and goal < rho < (smaller or 0.0) and _optimized(smaller or rho) < 1.0 - 1.0 / rho
-            if last and smaller == self._known.rho:
-                break
-            rho = smaller if last else rho
-            stage += 1
-            if rho is None and stage < len(_STAGES):
+            step = None if tried else self._first(goal, left)
+            step = self._next(left, stage, reserve) if step is None else step
+            is_last = stage >= 0
+            if step.rho is None:
+                if is_last:
+                    break
+                stage += 1
                 continue
-            if rho is None:
-                if stop_at_violator:
-                    share = int(_SHARE_FOR_VIOLATORS * (max_work - self._known.work))
-                    self._attempt(rhos[-1], self._known.work + share, goal, should_stop, on_progress)
-                break
-            patience = _PATIENCE * max(self._costs[rho], _STAGES[0] * max_work)
-            limit = int(min(max_work, self._known.work + patience))
-            complete = self._attempt(rho, limit, goal, should_stop, on_progress)
+            limit = left if is_last else self._limit(step.rho, left)
+            most = np.inf if is_last else 1.0 + _MOST_RELIEF * (step.rho - 1.0)
+            complete, tried = self._attempt(step.rho, limit, goal, most, should_stop, on_progress), True
+            stage += complete
             if stop_at_violator and self._known.violator is not None:
                 break
-            rhos = [r for r in rhos if (r < rho if complete else r > rho)]
-            rhos = [r for r in rhos if 1.0005 * self._known.attained < r < self._known.rho]
-            if last and complete:
-                break
+            self._low = max(self._low, 1.0005 * self._known.attained)
+            self._high = min(self._high, self._known.rho)
+        if not tried and stop_at_violator and self._low < self._high and not should_stop():
+            share = int(_SHARE_FOR_VIOLATORS * (max_work - self._known.work))
+            self._attempt(self._low, share, goal, np.inf, should_stop, on_progress)
         return self._known
 
-    def _to_optimize(self, rhos: list[float], left: float) -> float | None:
-        """Return the rho whose trees leave enough work to optimise the dual point on them, or the one proven."""
-        rho = self._affordable(rhos, _HALF * left)
-        return self._known.rho if rho is None and self._known.trees is not None else rho
+    def _first(self, goal: float, left: float) -> _Step | None:
+        """Return the goal where its trees are so cheap that there is nothing to prepare."""
+        cheap = self._low == goal and self._costs.forecast(goal).careful <= _GOAL_SHARE * left
+        return _Step(goal) if cheap else None
 
-    def _affordable(self, rhos: list[float], allowed: float) -> float | None:
-        """Return the smallest rho of a falling list that is expected to cost no more than allowed."""
-        low, high = 0, len(rhos)  # those before low are affordable, those from high on are not
-        while low < high:
-            middle = (low + high) // 2
-            if self._cost(rhos[middle], allowed) <= allowed:
-                low = middle + 1
-            else:
-                high = middle
-        return rhos[low - 1] if low else None
+    def _limit(self, rho: float, left: float) -> int:
+        """Return the work of an attempt that others will follow."""
+        patience = _PATIENCE * self._costs.forecast(rho).work
+        return int(min(max(patience, min(_LEAST_WORK, _LEAST_SHARE * left)), _MOST_SHARE * left))
 
-    def _cost(self, rho: float, enough: float) -> float:
-        if rho not in self._costs:
-            total = nodes = 0.0
-            for side in self._sides:
-                work, count = side.estimate(rho * self._levels[side.output], _DIVES)
-                total, nodes = total + work, nodes + count
-                if not (total <= 100.0 * enough and nodes <= _MAX_NODES):
-                    total = np.inf
-                    break
-            self._costs[rho] = total
-        return self._costs[rho]
+    def _next(self, left: float, stage: int, reserve: Callable[[float], float] | None) -> _Step:
+        """Return the smallest rho that is affordable, or one that promises more with an optimised dual point."""
+        rho = self._affordable(_LAST_SHARE * _GROWTH ** min(stage, 0) * left)
+        smaller = self._to_optimize(left, reserve) if reserve is not None and stage >= 0 else None
+        if smaller is not None and _optimized(smaller) < 1.0 - 1.0 / (rho or self._high):
+            return _Step(None if smaller == self._known.rho else smaller, optimizes=True)
+        return _Step(rho)
+
+    def _affordable(self, allowed: float) -> float | None:
+        """Return the smallest rho that is expected to cost no more than allowed, if that is much of a step."""
+        if self._costs.work_per_node:
+            allowed = min(allowed, 0.9 * _MAX_NODES * self._costs.work_per_node)
+        rho = self._costs.least_rho(self._low, self._high, allowed)
+        if rho is None or (rho > self._low and not rho - 1.0 < _LEAST_STEP * (self._high - 1.0)):
+            return None
+        return rho
+
+    def _to_optimize(self, left: float, reserve: Callable[[float], float]) -> float | None:
+        """Return the smallest rho whose trees leave work to optimise the dual point on them, or the one proven."""
+        fixed = reserve(0.0)
+        per_work = reserve(1e9) / 1e9 - fixed / 1e9
+        rho = self._affordable((_SWEPT_SHARE * left - fixed) / (1.0 + 1.1 * per_work)) if left > fixed else None
+        if rho is None and self._known.trees is not None and reserve(self._known.tree_work) < left:
+            return self._known.rho
+        return rho
 
     def _attempt(
         self,
         rho: float,
         max_work: int,
         goal: float,
+        most: float,
         should_stop: Callable[[], bool],
         on_progress: Callable[[ProofProgress], None],
     ) -> bool:
-        """Search all trees at this rho and note what came of it; return whether it is proven."""
-        trees: list[ConeTree] = []
-        stored, before = 0, self._known.work
-        for side in self._sides:
-            bound, known = rho * self._levels[side.output], self._known
+        """Search all trees at this rho, up to ``most`` where they cost too much; return whether anything is proven."""
+        trees = [GrowingTree(side, self._pool, self._keep_leaves) for side in self._sides]
+        before, nodes_before = self._known.work, self._known.n_nodes
+        end, first, awaited = before + max_work, rho, np.inf
+        while True:
+            begun = self._known.work
+            pause = (begun + end) // 2 if end - begun > _LAST_CHECK * max_work else end
+            status = self._grow(trees, rho, pause, goal, should_stop, on_progress)
+            spent = self._known.work - before
+            if status is TreeStatus.COMPLETE:
+                break
+            if status is not TreeStatus.WORK_LIMIT:
+                self._costs.add_failure(rho, spent)
+                self._low = max(self._low, 1.0005 * rho)
+                return False
+            rest, left = self._rest(trees, rho), end - self._known.work
+            missed = (self._known.work - begun + rest) / awaited  # dives: what is open may hide more than they show
+            allowed = _RELIEF_SHARE * left / np.sqrt(max(missed, 1.0))
+            if rest > allowed:
+                self._costs.add_failure(rho, spent + (rest if rest < np.inf else spent))
+                afresh = self._costs.least_rho(self._low, self._high, _RELIEF_SHARE * left) or np.inf
+                larger = self._relief(trees, rho, min(most, afresh, self._high), allowed)
+                if larger is None:
+                    return False
+                rho, rest = larger, self._rest(trees, larger)
+            awaited = rest
+        known = self._known
+        if rho - 1.0 <= _CLEAN * (first - 1.0):
+            self._costs.add(rho, spent, known.n_nodes - nodes_before)
+        done = ConeTrees(tuple(tree.tree(rho * self._levels[tree.side.output]) for tree in trees))
+        self._known = replace(known, rho=rho, trees=done, tree_work=spent)
+        return True
+
+    def _relief(self, trees: list[GrowingTree], rho: float, most: float, allowed: float) -> float | None:
+        """Return a larger rho, below ``most``, at which the rest of the trees is expected to be affordable, if any.
+
+        ``most`` is at most what trees from scratch promise, which close nothing at a smaller rho than theirs.
+        """
+        low, high = np.log(rho - 1.0), np.log(min(most, 64.0) - 1.0)
+        for _ in range(_RELIEF_STEPS):
+            middle = 0.5 * (low + high)
+            dear = self._rest(trees, 1.0 + float(np.exp(middle))) > allowed
+            low, high = (middle, high) if dear else (low, middle)
+        larger = 1.0 + float(np.exp(high))
+        return larger if allowed > 0.0 and rho < larger < most * (1.0 - 1e-9) else None
+
+    def _rest(self, trees: list[GrowingTree], rho: float) -> float:
+        return sum(tree.expected_work(rho * self._levels[tree.side.output]) for tree in trees)
+
+    def _grow(
+        self,
+        trees: list[GrowingTree],
+        rho: float,
+        max_work: int,
+        goal: float,
+        should_stop: Callable[[], bool],
+        on_progress: Callable[[ProofProgress], None],
+    ) -> TreeStatus:
+        """Go on with the trees until they are complete or so much work is done; note what was met."""
+        for tree in trees:
+            side, known = tree.side, self._known
+            if tree.is_complete:
+                continue
+            if known.work >= max_work:
+                return TreeStatus.WORK_LIMIT
 
             def tell(progress: TreeProgress, known: Proven = known) -> None:
                 on_progress(ProofProgress(rho, known.rho, known.n_nodes + progress.n_nodes, progress.n_nodes_left))
 
-            outcome = search_tree(
-                side.at(bound, self._keep_leaves),
-                side.roots,
-                max_work=max(max_work - known.work, 1),
-                quota=_QUOTA,
-                pool=self._pool,
-                should_stop=should_stop,
-                on_progress=tell,
-                max_nodes=max(_MAX_NODES - stored, 1),
-            )
+            bound = rho * self._levels[side.output]
+            room = _MAX_NODES - sum(len(other.nodes) for other in trees)
+            outcome = tree.grow(bound, max_work - known.work, room, should_stop, tell)
             attained = outcome.best_value / self._levels[side.output]
             refuted = (outcome.status is TreeStatus.REFUTED or attained > goal) and attained > known.attained
-            self._known = Proven(
-                known.rho,
-                known.trees,
-                side.rotation @ outcome.best_point if refuted else known.violator,
-                side.output if refuted else known.output,
-                max(known.attained, attained),
-                known.work + outcome.progress.work,
-                known.n_nodes + outcome.progress.n_nodes,
-                known.tree_work,
+            self._known = replace(
+                known,
+                violator=side.rotation @ outcome.best_point if refuted else known.violator,
+                output=side.output if refuted else known.output,
+                attained=max(known.attained, attained),
+                work=known.work + outcome.progress.work,
+                n_nodes=known.n_nodes + outcome.progress.n_nodes,
             )
             if outcome.status is not TreeStatus.COMPLETE:
-                return False
-            stored += len(outcome.nodes)
-            trees.append(side.tree(bound, outcome.nodes, outcome.leaves))
-        known = self._known
-        self._known = replace(known, rho=rho, trees=ConeTrees(tuple(trees)), tree_work=known.work - before)
-        return True
+                return outcome.status
+        return TreeStatus.COMPLETE
 
 
 def _optimized(rho: float) -> float:

@@ -156,6 +156,8 @@ class FaceSystem:
         face, program = self.face, self.face.program
         size = int(self.ends[-1]) if len(self.ends) else 0
         n_columns = size + program.fit_intercept
+        if n_columns == 0:  # the tight rows hold every direction
+            return np.zeros_like(face.w), 0.0, 0.0
         columns = np.empty((len(program.X), n_columns), order="F")
         gradient = np.zeros(n_columns)
         norms = np.linalg.norm(face.w, axis=1)

@@ -14,7 +14,11 @@ from rectifold.training.convex.search.descent import Neurons
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-_BATCH = 1024
+_STEPS, _MOST_STEPS = 12_000, 40_000
+_BATCH, _LEAST_BATCH = 1024, 512
+_USUAL_SHARE = 0.01
+"""Of the largest alpha, for which steps and batches above are meant: a smaller alpha takes more steps to tell which
+neurons are needed, and can bear more noise."""
 _RATE = 0.01
 """Over the size that a weight has at the start: larger ones kill neurons, smaller ones need more steps."""
 _START = 0.3
@@ -29,15 +33,15 @@ def stochastic_descend(
     width: int,
     rng: np.random.Generator,
     *,
-    n_steps: int,
+    n_steps: int | None = None,
     seconds: float = np.inf,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Neurons:
     """Run Adam from a random network on ``loss + alpha/2 sum_j (||w_j||^2 + ||a_j||^2)``, in single precision.
 
     It runs in units in which inputs and targets have size one, so that their scale does not matter. The rate falls as
-    a cosine over the steps, each on 1024 random rows at a cost of ``O(1024 m (d + K))``. It ends 1e-4 to 1e-3 above
-    where L-BFGS gets from there, in basins that L-BFGS alone does not find.
+    a cosine over the steps, each on B = 512 to 1024 random rows at a cost of ``O(B m (d + K))``. It ends 1e-4 to 1e-3
+    above where L-BFGS gets from there, in basins that L-BFGS alone does not find.
 
     Parameters
     ----------
@@ -45,7 +49,8 @@ def stochastic_descend(
     width : int
         Neurons m; under the l1 penalty each feeds one output.
     rng : numpy.random.Generator
-    n_steps : int
+    n_steps : int, optional
+        Left out: 12 000 to 40 000, the more the smaller alpha is.
     seconds : float
         Fewer steps are made if these would take longer, the rate falling with time then.
     should_stop : callable
@@ -57,27 +62,35 @@ def stochastic_descend(
     n, d = problem.design.shape
     inputs, spread = _scales(problem)
     X, alpha = (problem.design / inputs).astype(np.float32), np.float32(problem.alpha / (inputs * spread))
-    batch = min(_BATCH, n)
+    share = _share(problem)
+    if n_steps is None:
+        n_steps = int(np.clip(_STEPS * (_USUAL_SHARE / share) ** 0.6, _STEPS, _MOST_STEPS))
+    batch = min(int(np.clip(_BATCH * (share / _USUAL_SHARE) ** 0.36, _LEAST_BATCH, _BATCH)), n)
     w, a, c = _start(problem, width, inputs, spread, rng)
     support = (a != 0).astype(np.float32)
-    moved = [_Parameter(w, _RATE * _bias_units(problem, inputs) / np.float32(np.sqrt(d)))]
-    moved.append(_Parameter(a, np.float32(_RATE / np.sqrt(width))))
-    if problem.fit_intercept:
-        moved.append(_Parameter(c, np.float32(_RATE)))
+    directions = _Parameter(w, _RATE * _bias_units(problem, inputs) / np.float32(np.sqrt(d)), float(alpha))
+    outputs = _Parameter(a, np.float32(_RATE / np.sqrt(width)), float(alpha))
+    constant = _Parameter(c, np.float32(_RATE if problem.fit_intercept else 0.0))
+    x, hidden, back = (np.empty((batch, size), dtype=np.float32) for size in (d, width, width))
+    active = np.empty((batch, width), dtype=bool)
     start, step, progress = time.perf_counter(), 0, 0.0
     while progress < 1.0 and not (step % _LOOK == 0 and should_stop()):
         rows = rng.integers(0, n, batch)
-        x = X[rows]
-        hidden = x @ w.T
-        active = hidden > 0
+        np.take(X, rows, axis=0, out=x, mode="clip")
+        np.matmul(x, w.T, out=hidden)
+        np.greater(hidden, 0, out=active)
         hidden *= active
         fit = spread * (hidden @ a + c).astype(np.float64)
         theta = problem.loss.theta(fit, problem.targets[rows], (n / batch) * problem.weights[rows])
         theta = (theta / spread).astype(np.float32)
-        back = (theta @ a.T) * active
-        gradients = (alpha * w - back.T @ x, (alpha * a - hidden.T @ theta) * support, -theta.sum(axis=0))
-        for parameter, gradient in zip(moved, gradients, strict=False):
-            parameter.move(gradient, 0.5 + 0.5 * np.cos(np.pi * progress), step)
+        np.matmul(theta, a.T, out=back)
+        back *= active
+        np.matmul(back.T, x, out=directions.slope)
+        np.matmul(hidden.T, theta, out=outputs.slope)
+        theta.sum(axis=0, out=constant.slope)
+        for parameter in (directions, outputs, constant):
+            parameter.move(0.5 + 0.5 * np.cos(np.pi * progress), step)
+        a *= support
         step += 1
         progress = max(step / n_steps, (time.perf_counter() - start) / seconds)
     return Neurons(w.astype(np.float64) / inputs, a.astype(np.float64) * spread, c.astype(np.float64) * spread)
@@ -90,6 +103,17 @@ def _scales(problem: ConvexReLUProblem) -> tuple[float, float]:
     if problem.loss.name == "squared":
         spread = float(np.sqrt(problem.weights @ (problem.targets - problem.null_intercept) ** 2).mean())
     return max(inputs, 1e-30), max(spread, 1e-30)
+
+
+def _share(problem: ConvexReLUProblem) -> float:
+    """Return alpha over a gain at the constant, which is about the largest alpha."""
+    steepest = problem.null_theta.T @ problem.design
+    steepest /= np.maximum(np.linalg.norm(steepest, axis=1, keepdims=True), 1e-300)
+    along = problem.design @ steepest.T
+    gains = [
+        np.abs(np.einsum("nk,nk->k", side, problem.null_theta)).max() for side in (along.clip(0), along.clip(None, 0))
+    ]
+    return float(problem.alpha / max(*gains, 1e-300))
 
 
 def _start(
@@ -113,14 +137,24 @@ def _bias_units(problem: ConvexReLUProblem, inputs: float) -> Single:
 
 
 class _Parameter:
-    """An array that Adam moves in place."""
+    """An array that Adam moves in place, by the negative gradient that is put into ``slope`` and by its own decay."""
 
-    def __init__(self, values: Single, rate: Single | np.float32) -> None:
-        self.values, self.rate = values, rate
-        self.mean, self.square = np.zeros_like(values), np.zeros_like(values)
+    def __init__(self, values: Single, rate: Single | np.float32, decay: float = 0.0) -> None:
+        self.values, self.rate, self.decay = values, rate, np.float32(decay)
+        self.slope, self.mean, self.square, self._work = (np.zeros_like(values) for _ in range(4))
 
-    def move(self, gradient: Single, share: float, step: int) -> None:
-        self.mean += np.float32(1.0 - _DECAY_1) * (gradient - self.mean)
-        self.square += np.float32(1.0 - _DECAY_2) * (gradient * gradient - self.square)
+    def move(self, share: float, step: int) -> None:
+        """Make a step that is ``share`` of the rate."""
+        slope, work = self.slope, self._work
+        slope -= np.multiply(self.values, self.decay, out=work)
+        self.mean *= np.float32(_DECAY_1)
+        self.mean += np.multiply(slope, np.float32(1.0 - _DECAY_1), out=work)
+        self.square *= np.float32(_DECAY_2)
+        slope *= slope
+        self.square += np.multiply(slope, np.float32(1.0 - _DECAY_2), out=slope)
+        np.sqrt(self.square, out=work)
+        work += np.float32(_EPSILON)
+        np.divide(self.mean, work, out=work)
         bias = np.sqrt(1.0 - _DECAY_2 ** (step + 1)) / (1.0 - _DECAY_1 ** (step + 1))
-        self.values -= np.float32(share * bias) * self.rate * self.mean / (np.sqrt(self.square) + np.float32(_EPSILON))
+        work *= self.rate * np.float32(share * bias)
+        self.values += work
