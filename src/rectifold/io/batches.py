@@ -53,7 +53,7 @@ def parquet_batches(
         Without pyarrow.
     """
     parquet = require("pyarrow.parquet", "cli")
-    if isinstance(batch_rows, bool) or not isinstance(batch_rows, int | np.integer) or batch_rows < 1:
+    if np.asarray(batch_rows).dtype.kind not in "iu" or batch_rows < 1:
         raise ProblemError(f"batch_rows must be a positive integer, got {batch_rows!r}.")
     paths = [path] if isinstance(path, str | os.PathLike) else list(path)
     if not paths:

@@ -207,9 +207,9 @@ def _result(
         "rank": solver.frame.size,
     }
     bound = max(value - _margin(value, solver, coef, intercept), 0.0)  # no loss is negative
-    status = Status.OPTIMAL
+    proof = Proof.NONE if answer.dual is None else Proof.CERTIFIED  # without a dual there is nothing to re-check
     budget.report("optimal", value, bound)
-    return Result(model, value, bound, status, Proof.CERTIFIED, None, stats, budget.trace())
+    return Result(model, value, bound, Status.OPTIMAL, proof, None, stats, budget.trace())
 
 
 def _margin(value: float, solver: LevelSolver, coef: Array, intercept: float) -> float:
