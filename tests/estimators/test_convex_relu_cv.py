@@ -79,7 +79,7 @@ def test_it_stops_once_the_score_has_turned(full):
 
 @pytest.mark.parametrize("estimator", [ConvexReLURegressorCV, ConvexReLUClassifierCV])
 def test_of_very_many_samples_a_fifth_is_held_out(estimator, monkeypatch):
-    import rectifold.estimators.convex_relu_cv as module
+    import rectifold.estimators.path_cv as module
 
     X, y = folded()
     y = y if estimator is ConvexReLURegressorCV else np.where(y > np.quantile(y, 0.9), "b", "a")
@@ -185,7 +185,7 @@ def test_single_class_is_refused():
 
 
 def test_large_data_are_trained_by_descent(monkeypatch):
-    import rectifold.estimators.convex_relu_cv as module
+    import rectifold.estimators.path_cv as module
 
     X, y = folded()
     exact = ConvexReLURegressorCV(alphas=[0.05], cv=2, tol=1e-6, max_iter=50).fit(X, y)

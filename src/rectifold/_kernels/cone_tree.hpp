@@ -9,8 +9,9 @@
 // left is kept as single-precision columns r_i x_i'v_j, one a ray, of which a bisection makes one new. Rounding is the
 // caller's: he asks for a little less than he claims.
 //
-// This file holds the shared data. Compiled once per instruction set: cone_tree_node.hpp, the relaxation on a cone;
-// cone_tree_search.hpp, the search; cone_tree_sweep.hpp, the bounds of all leaves of a given tree.
+// This file holds the shared data. Compiled once per instruction set: cone_tree_node.hpp, the cones;
+// cone_tree_relaxation.hpp, the bounds on them; cone_tree_search.hpp, the search; cone_tree_sweep.hpp, the bounds of all
+// leaves of a given tree.
 #pragma once
 
 #include <cstdint>

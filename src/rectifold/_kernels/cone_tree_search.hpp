@@ -14,10 +14,10 @@ constexpr double kFar = 0.2;  // R, over the target, from which the activities f
 // most 0.17: earlier grows the tree many times over, and so does later.
 constexpr double kExtension = 1.17, kHaste = 0.03, kMostTaken = 0.17;
 
-class TreeSearch : ConeNodes {
+class TreeSearch : ConeRelaxation {
   public:
     TreeSearch(const Problem& problem, const Limits& limits)
-        : ConeNodes(problem, limits.target, 0.0), limits_(limits), u(d), next(d), edges_(d) {
+        : ConeRelaxation(problem, limits.target, 0.0), limits_(limits), u(d), next(d), edges_(d) {
         report.best.assign(d, 0.0);
     }
 

@@ -12,10 +12,10 @@ constexpr double kLeafTolerance = 1e-4, kCutTolerance = 5e-3;
 constexpr double kSmoothing = 0.05;  // ||b2||, over the target, below which u2 is shortened: else alpha circles round b2 = 0
 constexpr double kSharpening = 0.03;
 
-class TreeSweep : ConeNodes {
+class TreeSweep : ConeRelaxation {
   public:
     TreeSweep(const Problem& problem, double bound, const tree::Extent& extent)
-        : ConeNodes(problem, bound, 0.0), extent_(extent) {}
+        : ConeRelaxation(problem, bound, 0.0), extent_(extent) {}
 
     // The stream holds the subtrees below the paths, one after the other; both were checked.
     void run(const std::vector<Path>& paths, const std::uint16_t* nodes) {

@@ -5,6 +5,8 @@
 
 #include "cone_tree_node.hpp"
 
+#include "cone_tree_relaxation.hpp"
+
 #include "cone_tree_search.hpp"
 
 #include "cone_tree_sweep.hpp"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifold.certify.local_network import LocalNetwork
-from rectifold.certify.multipliers import require, require_array, require_number
-from rectifold.certify.verdict import Refusal, Verdict
+from rectifold.certify.local_network import LocalNetwork, domain_around, require_claim, require_value
+from rectifold.certify.multipliers import require, require_array
+from rectifold.certify.verdict import Refusal, Verdict, judged
 from rectifold.core.certificate import ConvexMinimumCertificate, Grade
-from rectifold.core.domain import Box, Domain
 from rectifold.core.errors import CertificateError
-from rectifold.core.network import ReLUNetwork
 
 __all__ = ["check_convex_minimum"]
 
@@ -32,28 +30,19 @@ def check_convex_minimum(certificate: ConvexMinimumCertificate, grade: Grade) ->
     """
     if grade is not Grade.FLOAT:
         raise CertificateError(f"Local minima are checked at grade FLOAT, not {grade}.")
-    residuals: dict[str, float] = {}
-    try:
-        message = _check(certificate, residuals)
-    except Refusal as refusal:
-        return Verdict(False, grade, residuals, str(refusal))
-    return Verdict(True, grade, residuals, message)
+    return judged(lambda residuals: _check(certificate, residuals), grade)
 
 
 def _check(c: ConvexMinimumCertificate, residuals: dict[str, float]) -> str:
     _require_form(c)
-    domain = Box(np.full(c.network.n_inputs, -np.inf), np.inf) if c.domain is None else c.domain
+    domain = domain_around(c)
     G, h = domain.rows()
     E = domain.equalities()[0]
     require_array(c.equality_multipliers, "equality_multipliers", "f", (len(E),))
     require(bool(np.all((c.rows >= 0) & (c.rows < len(h)))), "a row is not one of the domain's")
-    if not domain.contains(c.x, _SLACK):
-        raise Refusal("The point is outside of the domain.")
     net = LocalNetwork(c.network, c.output, c.maximum, c.x, c.units)
     require(bool(net.kinked[c.units].all()), "a unit has no kink")
-    residuals["value_excess"] = abs(net.value - c.value) - _SLACK * net.value_terms
-    if not residuals["value_excess"] <= 0.0:
-        raise Refusal("The network's value at the point is not the claimed one.")
+    require_value(c, net, residuals)
     _require_kinks(c, net, G, h)
     gains = net.gains(c.units)
     if np.any(net.influenced(c.units)[c.units]) or np.any(gains < 0.0):
@@ -76,17 +65,7 @@ def _check(c: ConvexMinimumCertificate, residuals: dict[str, float]) -> str:
 
 
 def _require_form(c: ConvexMinimumCertificate) -> None:
-    require(isinstance(c.network, ReLUNetwork), "its network is not a ReLUNetwork")
-    n = c.network.n_inputs
-    require(c.domain is None or isinstance(c.domain, Domain), "its domain is not a Box or Polytope")
-    require(c.domain is None or c.domain.n_inputs == n, "its domain does not fit its network")
-    require_number(c.output, "output", int)
-    require(0 <= c.output < c.network.n_outputs, "its output is not one of the network's")
-    require(isinstance(c.maximum, bool), "maximum must be a bool")
-    for name, value in (("value", c.value), ("scale", c.scale)):
-        require_number(value, name, float)
-        require(bool(np.isfinite(value)), f"{name} must be finite")
-    require_array(c.x, "x", "f", (n,))
+    require_claim(c)
     for name, index, weights in (("units", c.units, c.shares), ("rows", c.rows, c.row_multipliers)):
         require_array(index, name, "i")
         require(index.ndim == 1 and len(np.unique(index)) == len(index), f"{name} must be distinct numbers")

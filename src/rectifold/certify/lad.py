@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rectifold.certify.multipliers import require, require_array, require_number
-from rectifold.certify.verdict import Refusal, Verdict
+from rectifold.certify.subject import problem_of
+from rectifold.certify.verdict import Refusal, Verdict, judged
 from rectifold.core.certificate import Grade
-from rectifold.core.errors import CertificateError
 from rectifold.core.lad import LADCertificate, LADProblem
 from rectifold.core.rounding import TINY, UNIT_ROUNDOFF, gamma
 
@@ -40,22 +40,12 @@ def check_lad(certificate: LADCertificate, problem: LADProblem | None, grade: Gr
     CertificateError
         If it is malformed, or carries no problem and none is given.
     """
-    residuals: dict[str, float] = {}
-    try:
-        message = _check(certificate, _problem_of(certificate, problem), grade, residuals)
-    except Refusal as refusal:
-        return Verdict(False, grade, residuals, str(refusal))
-    return Verdict(True, grade, residuals, message)
 
+    def check(residuals: dict[str, float]) -> str:
+        subject = problem_of(certificate.problem, certificate.digest, problem, LADProblem, "quantile")
+        return _check(certificate, subject, grade, residuals)
 
-def _problem_of(c: LADCertificate, given: LADProblem | None) -> LADProblem:
-    problem = c.problem if given is None else given
-    if problem is None:
-        raise CertificateError("The certificate holds no data: pass problem=LADProblem(...).")
-    require(isinstance(problem, LADProblem), "its problem is not a LADProblem")
-    if problem is not c.problem and problem.digest != c.digest:
-        raise Refusal("The certificate is for another problem: data, quantile or switches differ (SHA-256).")
-    return problem
+    return judged(check, grade)
 
 
 @dataclass

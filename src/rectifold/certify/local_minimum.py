@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifold.certify.local_network import LocalNetwork, span
-from rectifold.certify.multipliers import require, require_array, require_number
-from rectifold.certify.verdict import Refusal, Verdict
+from rectifold.certify.local_network import LocalNetwork, domain_around, require_claim, require_value, span
+from rectifold.certify.multipliers import require, require_array
+from rectifold.certify.verdict import Refusal, Verdict, judged
 from rectifold.core.certificate import Grade, LocalMinimumCertificate
-from rectifold.core.domain import Box, Domain
+from rectifold.core.domain import Domain
 from rectifold.core.errors import CertificateError
-from rectifold.core.network import ReLUNetwork
 
 __all__ = ["check_local_minimum"]
 
@@ -37,25 +36,16 @@ def check_local_minimum(certificate: LocalMinimumCertificate, grade: Grade) -> V
     """
     if grade is not Grade.FLOAT:
         raise CertificateError(f"Local minima are checked at grade FLOAT, not {grade}.")
-    residuals: dict[str, float] = {}
-    try:
-        message = _check(certificate, residuals)
-    except Refusal as refusal:
-        return Verdict(False, grade, residuals, str(refusal))
-    return Verdict(True, grade, residuals, message)
+    return judged(lambda residuals: _check(certificate, residuals), grade)
 
 
 def _check(c: LocalMinimumCertificate, residuals: dict[str, float]) -> str:
     _require_form(c)
-    domain = Box(np.full(c.network.n_inputs, -np.inf), np.inf) if c.domain is None else c.domain
-    if not domain.contains(c.x, _SLACK):
-        raise Refusal("The point is outside of the domain.")
+    domain = domain_around(c)
     n_units = sum(c.network.widths)
     named = c.constraints[(c.constraints >= 0) & (c.constraints < n_units)]
     net = LocalNetwork(c.network, c.output, c.maximum, c.x, named)
-    residuals["value_excess"] = abs(net.value - c.value) - _SLACK * net.value_terms
-    if not residuals["value_excess"] <= 0.0:
-        raise Refusal("The network's value at the point is not the claimed one.")
+    require_value(c, net, residuals)
     normals, movable, units = _vertex(c, domain, net, residuals)
     edges = _edges(normals)
     own, opposite, opposite_length = net.slopes(edges, units)
@@ -70,17 +60,8 @@ def _check(c: LocalMinimumCertificate, residuals: dict[str, float]) -> str:
 
 
 def _require_form(c: LocalMinimumCertificate) -> None:
-    require(isinstance(c.network, ReLUNetwork), "its network is not a ReLUNetwork")
+    require_claim(c)
     n = c.network.n_inputs
-    require(c.domain is None or isinstance(c.domain, Domain), "its domain is not a Box or Polytope")
-    require(c.domain is None or c.domain.n_inputs == n, "its domain does not fit its network")
-    require_number(c.output, "output", int)
-    require(0 <= c.output < c.network.n_outputs, "its output is not one of the network's")
-    require(isinstance(c.maximum, bool), "maximum must be a bool")
-    for name, value in (("value", c.value), ("scale", c.scale)):
-        require_number(value, name, float)
-        require(bool(np.isfinite(value)), f"{name} must be finite")
-    require_array(c.x, "x", "f", (n,))
     require_array(c.constraints, "constraints", "i")
     require(c.constraints.ndim == 1, "constraints must be one-dimensional")
     require(len(np.unique(c.constraints)) == len(c.constraints), "a constraint is named twice")

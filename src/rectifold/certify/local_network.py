@@ -7,13 +7,19 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold.certify.multipliers import require, require_array, require_number
 from rectifold.certify.verdict import Refusal
+from rectifold.core.certificate import ConvexMinimumCertificate, LocalMinimumCertificate
+from rectifold.core.domain import Box, Domain
 from rectifold.core.network import ReLUNetwork
 
-__all__ = ["LocalNetwork", "span"]
+__all__ = ["LocalNetwork", "domain_around", "require_claim", "require_value", "span"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Local = LocalMinimumCertificate | ConvexMinimumCertificate
+
+_SLACK = 1e-9
 
 
 class LocalNetwork:
@@ -112,3 +118,33 @@ def span(rows: Array) -> Array:
         return rows
     _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
     return np.asarray(directions[sizes > 1e-11 * sizes[0]])
+
+
+def require_claim(c: Local) -> None:
+    """Refuse a malformed claim: the network, the domain, the output, the value and the point."""
+    require(isinstance(c.network, ReLUNetwork), "its network is not a ReLUNetwork")
+    n = c.network.n_inputs
+    require(c.domain is None or isinstance(c.domain, Domain), "its domain is not a Box or Polytope")
+    require(c.domain is None or c.domain.n_inputs == n, "its domain does not fit its network")
+    require_number(c.output, "output", int)
+    require(0 <= c.output < c.network.n_outputs, "its output is not one of the network's")
+    require(isinstance(c.maximum, bool), "maximum must be a bool")
+    for name, value in (("value", c.value), ("scale", c.scale)):
+        require_number(value, name, float)
+        require(bool(np.isfinite(value)), f"{name} must be finite")
+    require_array(c.x, "x", "f", (n,))
+
+
+def domain_around(c: Local) -> Domain:
+    """Return the domain, which must hold the point."""
+    domain = Box(np.full(c.network.n_inputs, -np.inf), np.inf) if c.domain is None else c.domain
+    if not domain.contains(c.x, _SLACK):
+        raise Refusal("The point is outside of the domain.")
+    return domain
+
+
+def require_value(c: Local, net: LocalNetwork, residuals: dict[str, float]) -> None:
+    """Refuse a value that the network does not have at the point."""
+    residuals["value_excess"] = abs(net.value - c.value) - _SLACK * net.value_terms
+    if not residuals["value_excess"] <= 0.0:
+        raise Refusal("The network's value at the point is not the claimed one.")

@@ -12,7 +12,8 @@ from rectifold.certify.multipliers import require, require_array, require_number
 from rectifold.certify.objective import dual_value, primal_value, require_dual_domain
 from rectifold.certify.pattern_bounds import pattern_pricing
 from rectifold.certify.spectral_bound import spectral_pricing
-from rectifold.certify.verdict import Refusal, Verdict
+from rectifold.certify.subject import problem_of
+from rectifold.certify.verdict import Refusal, Verdict, judged
 from rectifold.core.certificate import ConeTrees, Grade, PatternBounds, SpectralBound, TrainingCertificate
 from rectifold.core.errors import CertificateError, ProblemError
 from rectifold.core.network import ReLUNetwork
@@ -39,22 +40,12 @@ def check_training(certificate: TrainingCertificate, problem: ConvexReLUProblem 
     CertificateError
         If it is malformed, or carries no problem and none is given.
     """
-    residuals: dict[str, float] = {}
-    try:
-        message = _check(certificate, _problem_of(certificate, problem), grade, residuals)
-    except Refusal as refusal:
-        return Verdict(False, grade, residuals, str(refusal))
-    return Verdict(True, grade, residuals, message)
 
+    def check(residuals: dict[str, float]) -> str:
+        subject = problem_of(certificate.problem, certificate.problem_digest, problem, ConvexReLUProblem, "alpha")
+        return _check(certificate, subject, grade, residuals)
 
-def _problem_of(certificate: TrainingCertificate, given: ConvexReLUProblem | None) -> ConvexReLUProblem:
-    problem = certificate.problem if given is None else given
-    if problem is None:
-        raise CertificateError("The certificate holds no data: pass problem=ConvexReLUProblem(...).")
-    require(isinstance(problem, ConvexReLUProblem), "its problem is not a ConvexReLUProblem")
-    if problem.digest != certificate.problem_digest:
-        raise Refusal("The certificate is for another problem: data, alpha or switches differ (SHA-256).")
-    return problem
+    return judged(check, grade)
 
 
 def _check(c: TrainingCertificate, problem: ConvexReLUProblem, grade: Grade, residuals: dict[str, float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -48,3 +48,13 @@ class Verdict:
 
 class Refusal(Exception):
     """Ends a verification: the certificate is well formed, but its claim does not follow."""
+
+
+def judged(check: Callable[[dict[str, float]], str], grade: Grade) -> Verdict:
+    """Return the verdict of a check, which fills in the residuals and returns its message, or raises a `Refusal`."""
+    residuals: dict[str, float] = {}
+    try:
+        message = check(residuals)
+    except Refusal as refusal:
+        return Verdict(False, grade, residuals, str(refusal))
+    return Verdict(True, grade, residuals, message)

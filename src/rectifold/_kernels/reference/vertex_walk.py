@@ -10,27 +10,25 @@ constraints with independent normals N at zero; row k of ``A = N^{-T}`` is the e
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifold._kernels.reference.dense_program import DenseProgram
 from rectifold._kernels.reference.walk_line_search import RATE_TOL, SLOPE_TOL, TIE_TOL, LineSearch
+from rectifold._kernels.reference.walk_state import RUNNING, ZERO_TOL, WalkState
 
 __all__ = ["DenseVertexWalk"]
 
 Array = NDArray[np.float64]
 
-RUNNING, MINIMUM, UNBOUNDED, DEGENERATE, NUMERICAL = range(5)
+MINIMUM, UNBOUNDED, DEGENERATE, NUMERICAL = range(1, 5)
 
-_ZERO_TOL = 1e-10  # a slack below this part of its typical size is zero
 _DRIFT_TOL = 1e-11
 _REFRESH = 50
 
 
-class DenseVertexWalk:
+class DenseVertexWalk(WalkState):
     """Walk down a dense network over ``{x : G x <= h, E x = e}``.
 
     Parameters
@@ -44,102 +42,6 @@ class DenseVertexWalk:
     fixed : (p, n) float64 array, independent rows
         E; its right-hand side is whatever the start has.
     """
-
-    def __init__(
-        self,
-        weights: Sequence[Array],
-        biases: Sequence[Array],
-        lo: Array,
-        hi: Array,
-        output: Array,
-        offset: float,
-        starts: NDArray[np.int64],
-        columns: NDArray[np.int64],
-        values: Array,
-        limits: Array,
-        fixed: Array,
-    ) -> None:
-        self._program = DenseProgram(weights, biases, lo, hi, output, offset)
-        n, m = self._program.n, len(limits)
-        dense = np.zeros((m, n))
-        dense[np.repeat(np.arange(m), np.diff(starts)), columns] = values
-        norms = np.linalg.norm(dense, axis=1)
-        self._G, self._h = dense / norms[:, None], limits / norms
-        self._fixed = [np.array(row) for row in fixed]
-        self._n, self._n_units, self._n_rows = n, self._program.n_units, m
-        self._kinked = np.concatenate([lo != hi, np.ones(m, bool)])
-        self._row_scale = np.concatenate([self._program.scale, np.ones(m)])
-
-    # ------------------------------------------------------------------ state
-
-    def start(self, x: Array) -> None:
-        """Begin anew at a point of the domain, in the region where the units at zero are off."""
-        program = self._program
-        self.x = np.array(x, dtype=np.float64)
-        self.on = program.signs(self.x)
-        self.pivots = self.crossings = self.zero_steps = 0
-        self.trace: list[float] = []
-        self.ray = np.zeros(self._n)
-        self.gradient_size = self.reach = 0.0  # reach: the largest |x_i| met
-        self._finished_at = -1
-        self._enter_region()
-
-    def _enter_region(self) -> None:
-        """Prepare phase 1 in the region of ``on``."""
-        self.slope = self._slopes()
-        self._refresh_slacks()
-        self.outputs, self.g = self._adjoint()
-        self.basis: list[int] = []
-        self._Q: list[Array] = []
-        self._normals: list[Array] = []
-        first = self._n_units + self._n_rows
-        for i, row in enumerate(self._fixed):
-            self._append(first + i, row)
-        self.A = np.zeros((0, self._n))
-        self.straight = -1
-        self.zero_steps = 0
-        self.status = RUNNING
-
-    def _slopes(self) -> Array:
-        return np.where(self.on, self._program.hi, self._program.lo)
-
-    def _refresh_slacks(self) -> None:
-        self.z, self.value = self._program.preactivations(self.slope, self.x)
-        self.room = self._h - self._G @ self.x
-        self._extend_reach()
-        self.trace.append(self.value)
-
-    def _adjoint(self) -> tuple[Array, Array]:
-        outputs, g = self._program.adjoint(self.slope)
-        self.gradient_size = max(self.gradient_size, float(np.linalg.norm(g)))
-        return outputs, g
-
-    def _slack(self) -> Array:
-        return np.concatenate([np.where(self.on, self.z, -self.z), self.room])
-
-    def _rates(self, beta: Array, v: Array) -> Array:
-        return np.concatenate([np.where(self.on, beta, -beta), -(self._G @ v)])
-
-    def _normal(self, c: int) -> Array:
-        if c < self._n_units:
-            normal = self._program.normal(self.slope, c)
-            return normal if self.on[c] else -normal
-        if c < self._n_units + self._n_rows:
-            return -self._G[c - self._n_units]
-        return self._fixed[c - self._n_units - self._n_rows]
-
-    def slack_sizes(self) -> Array:
-        """The sizes that slacks have by and large."""
-        return np.concatenate([self._program.typical_sizes(self.reach), np.abs(self._h) + self.reach])
-
-    def critical(self) -> NDArray[np.intp]:
-        """Constraints at zero, whether in the basis or not."""
-        zero = (np.abs(self._slack()) <= _ZERO_TOL * self.slack_sizes()) & self._kinked
-        zero[[c for c in self.basis if c < len(zero)]] = True
-        return np.flatnonzero(zero)
-
-    def _extend_reach(self) -> None:
-        self.reach = max(self.reach, float(np.abs(self.x).max()))
 
     # ------------------------------------------------------------------ driver
 
@@ -184,14 +86,6 @@ class DenseVertexWalk:
     def _found_ray(self, v: Array) -> None:
         self.status, self.ray = UNBOUNDED, v / np.linalg.norm(v)
 
-    def _project(self, vector: Array) -> Array:
-        """Take out the span of the normals in the basis, twice against rounding."""
-        rest = np.array(vector)
-        for _ in range(2):
-            for q in self._Q:
-                rest -= (q @ rest) * q
-        return rest
-
     def _free_direction(self) -> Array:
         """The coordinate that the normals in the basis span least, made orthogonal to them."""
         spanned = np.zeros(self._n)
@@ -214,12 +108,6 @@ class DenseVertexWalk:
         tied = index[times <= first + TIE_TOL * (1.0 + first)]
         best = tied[np.argmax(-rates[tied] / self._row_scale[tied])]
         return int(best), float(slack[best] / -rates[best])
-
-    def _append(self, c: int, normal: Array) -> None:
-        q = self._project(normal / np.linalg.norm(normal))
-        self._Q.append(q / np.linalg.norm(q))
-        self._normals.append(normal)
-        self.basis.append(c)
 
     def _complete(self) -> None:
         if len(self.basis) == self._n:
@@ -387,7 +275,7 @@ class DenseVertexWalk:
     def push(self, v: Array) -> int:
         """Leave a point along a direction, every constraint at zero free, up to the first breakpoint; then phase 1."""
         v = np.array(v)
-        zero = (np.abs(self.z) <= _ZERO_TOL * self.slack_sizes()[: self._n_units]) & self._kinked[: self._n_units]
+        zero = (np.abs(self.z) <= ZERO_TOL * self.slack_sizes()[: self._n_units]) & self._kinked[: self._n_units]
         limit = RATE_TOL * np.linalg.norm(v) * self._program.scale
         while True:
             beta, derivative = self._program.directions(self.slope, v)
