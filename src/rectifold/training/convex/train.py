@@ -105,6 +105,7 @@ def _prove(
     best: TrainingCertificate | None = None
     known = _no_directions(problem)
     for _ in range(_PROOF_ROUNDS):
+        budget.report("proof", problem.objective(found.network), neurons=float(found.network.widths[0]))
         report = _ProofReport(problem, found, budget)
         effort = ProofEffort(options.gap_tol, left, floor, options.keep_leaves, jobs.pool, budget.should_stop, report)
         _, certificate, info = lower_bound(problem, found.network, found.theta, effort)

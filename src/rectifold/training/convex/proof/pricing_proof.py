@@ -48,8 +48,8 @@ _LAST_CHECK = 0.04
 """Share of an attempt's work that is left when it is looked at for the last time."""
 _SHARE_FOR_VIOLATORS = 0.2
 """Of the work left where nothing is affordable: dives also fail where a direction exceeds the goal."""
-_MAX_NODES = 32_000_000
-"""Nodes of all trees together: 64 MB of stream."""
+_MAX_NODES = 256_000_000
+"""Nodes of all trees together: 512 MB of codes, about half of that once compressed."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -80,7 +80,7 @@ class TreeCosts:
             x, y = float(np.log(rho - 1.0)), float(np.log(work))
             self._finished = [point for point in self._finished if point[1] < y] + [(x, y)]
             self._failed = [
-                (failed, min(least, y + _MOST_POWER * max(x - failed, 0.0))) for failed, least in self._failed
+                (failed, min(least, y + _MOST_POWER * (x - failed))) for failed, least in self._failed if failed < x
             ]
             missed = y - self._dive(rho).mean
             self._missed = missed if np.isfinite(missed) else 0.0
