@@ -93,6 +93,15 @@ def test_what_was_given_up_is_not_expected_to_be_cheap(case, monkeypatch):
     assert costs.forecast(1.1).work < 1e7
 
 
+def test_what_was_given_up_above_a_finished_proof_is_forgotten(case, monkeypatch):
+    X, theta, levels = case
+    dives_of(monkeypatch, 6e8, 1e6)
+    costs = TreeCosts(cone_sides(X, theta), levels, 1e9)
+    costs.add_failure(1.9, 3e8)
+    costs.add(1.6, 5 * 10**8, 1000)
+    assert costs.forecast(1.5).work < 1.2e9  # the failure alone would say 3e9
+
+
 def test_the_least_affordable_rho(case):
     X, theta, levels = case
     costs = TreeCosts(cone_sides(X, theta), levels, 1e9)
