@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import rectifold as rf
+from rectifold.plotting import OptimalSetDisplay
 
 X = np.linspace(-1, 1, 7)[:, None]
 y = X[:, 0]
@@ -25,17 +26,7 @@ print(optima)
 # %%
 # At the samples all of them predict the same; beyond, they part.
 
-grid = np.linspace(-2, 2, 201)[:, None]
-lower, upper = optima.prediction_range(grid)
-
-fig, ax = plt.subplots(figsize=(6, 4), layout="constrained")
-ax.fill_between(grid[:, 0], lower[:, 0], upper[:, 0], color="tab:blue", alpha=0.2, label="range over all optima")
-for member in optima.sample(4):
-    ax.plot(grid, member(grid), color="tab:blue", linewidth=1)
-ax.plot(grid, optima.minimum_norm()(grid), color="tab:orange", label="minimum norm")
-ax.plot(X, y, "k.", label="samples")
-ax.set(xlabel="x", ylabel="prediction")
-ax.legend()
+OptimalSetDisplay.from_optimal_set(optima, limits=(-2, 2), n_members=4, feature_name="x")
 plt.show()
 
 # %%

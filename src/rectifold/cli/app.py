@@ -1,4 +1,4 @@
-"""The command line: ``rectifold fit``, ``rectifold verify``, ``rectifold version``."""
+"""The command line: ``rectifold fit``, ``verify``, ``prune`` and ``version``."""
 
 from __future__ import annotations
 
@@ -105,6 +105,53 @@ def verify(model: Path, data: str, /) -> int:
     from rectifold.cli.verify import run_verify
 
     return run_verify(model, data, Console(highlight=False, markup=False, soft_wrap=True))
+
+
+@app.command
+def prune(
+    network: Path,
+    data: str,
+    /,
+    *,
+    target: str | None = None,
+    smallest: Annotated[bool, Parameter(negative="")] = False,
+    width: int | None = None,
+    save: Path | None = None,
+    time_limit: float | None = None,
+) -> int:
+    """Leave out neurons of a two-layer network that its predictions on a table do not need.
+
+    No prediction changes and the penalty does not rise, unless --width asks for fewer neurons than that allows.
+
+    Parameters
+    ----------
+    network
+        A file written by 'rectifold fit --save model.npz', or any .npz or .onnx network with one hidden layer.
+    data
+        A CSV or Parquet file, or a built-in data set: that of the fit, or one whose columns are the network's inputs.
+    target
+        A column that is no input; if it holds numbers the squared loss is reported.
+    smallest
+        Search for the least width there is, with a proof or a bound.
+    width
+        Go on below the minimal width, down to this many neurons, by least-squares correction.
+    save
+        Write the pruned network to this .npz or .onnx file.
+    time_limit
+        Seconds for --smallest.
+    """
+    from rectifold.cli.prune import run_prune
+
+    return run_prune(
+        network,
+        data,
+        target=target,
+        smallest=smallest,
+        width=width,
+        save=save,
+        time_limit=time_limit,
+        out=Console(),
+    )
 
 
 @app.command

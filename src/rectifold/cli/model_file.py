@@ -18,7 +18,7 @@ from rectifold.core.errors import ProblemError
 from rectifold.core.network import ReLUNetwork
 from rectifold.io.npz import load_npz, save_npz
 
-__all__ = ["SavedModel", "load_model", "save_model"]
+__all__ = ["SavedModel", "is_model_file", "load_model", "save_model"]
 
 _KIND = "rectifold.fit/1"
 
@@ -95,6 +95,17 @@ def save_model(path: Path, data: RunData, estimator: Any) -> None:
         extra["certificate"] = tree
         extra |= {f"certificate_{i}": array for i, array in enumerate(arrays)}
     save_npz(data.preparation.fold(estimator.network_), path, extra=extra)
+
+
+def is_model_file(path: Path) -> bool:
+    """Return whether a file was written by ``rectifold fit``; False for any other network.
+
+    Raises
+    ------
+    ProblemError
+        If the file cannot be read.
+    """
+    return path.suffix.lower() == ".npz" and load_npz(path, with_extra=True)[1].get("kind") == _KIND
 
 
 def load_model(path: Path) -> SavedModel:

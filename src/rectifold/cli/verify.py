@@ -8,11 +8,10 @@ import numpy as np
 from rich.console import Console
 
 from rectifold.certify import Verdict, verify
-from rectifold.cli.data import encode_targets, target_values
+from rectifold.cli.model_data import read_again
 from rectifold.cli.model_file import SavedModel, load_model
-from rectifold.cli.tables import read_source, take_target
 from rectifold.core.certificate import Grade, TrainingCertificate
-from rectifold.core.errors import CertificateError, ProblemError
+from rectifold.core.errors import CertificateError
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.report.words import number
 
@@ -39,9 +38,10 @@ def run_verify(model_path: Path, data: str, console: Console) -> int:
     model = load_model(model_path)
     if model.certificate is None:
         raise CertificateError(f"{model_path} holds no certificate: the run was stopped before there was one")
-    inputs, problem = _rebuild(model, data)
+    read = read_again(model, data)
+    problem = ConvexReLUProblem(read.X, read.targets, model.alpha, **model.problem)
     verdict = _strictest(model.certificate, problem)
-    same = _same_network(model, inputs)
+    same = _same_network(model, read.inputs)
     console.print(f"model      {model_path}: {model.target} from {model.data_name}, alpha {number(model.alpha)}")
     console.print(
         f"claim      objective at most {number(model.certificate.objective, 10)}, "
@@ -60,19 +60,6 @@ def _strictest(certificate: TrainingCertificate, problem: ConvexReLUProblem) -> 
         return verify(certificate, problem=problem, grade=Grade.INTERVAL)
     except CertificateError:
         return verify(certificate, problem=problem)
-
-
-def _rebuild(model: SavedModel, data: str) -> tuple[np.ndarray, ConvexReLUProblem]:
-    """Return all inputs, and the training problem rebuilt from the data."""
-    frame, column, _, _ = take_target(read_source(data), model.target)
-    if frame.shape[0] != model.n_rows:
-        raise ProblemError(f"the model was made from {model.n_rows} rows with a target, {data} has {frame.shape[0]}")
-    inputs = model.preparation.encode(frame)
-    y = target_values(column, model.target, model.task)[model.train]
-    if model.classes is not None and not np.isin(y, model.classes).all():
-        raise ProblemError(f"{data} has classes of {model.target!r} that the model does not know")
-    X = model.preparation.standardize(inputs[model.train])
-    return inputs, ConvexReLUProblem(X, encode_targets(y, model.classes), model.alpha, **model.problem)
 
 
 def _same_network(model: SavedModel, inputs: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 from rectifold.plotting.folds import FoldDisplay
 from rectifold.plotting.neurons import NeuronDisplay
+from rectifold.plotting.optimal_set import OptimalSetDisplay
 from rectifold.plotting.path import PathDisplay
 from rectifold.plotting.prediction import PredictionDisplay
 from rectifold.plotting.pruning import PruningDisplay
@@ -11,6 +12,7 @@ from rectifold.plotting.trace import TraceDisplay
 __all__ = [
     "FoldDisplay",
     "NeuronDisplay",
+    "OptimalSetDisplay",
     "PathDisplay",
     "PredictionDisplay",
     "PruningDisplay",

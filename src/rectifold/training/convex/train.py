@@ -29,8 +29,8 @@ Array = NDArray[np.float64]
 
 _START_WIDTH = 100
 _START_ITERATIONS = 300
-_STOCHASTIC_SIZE, _STOCHASTIC_WIDTH, _STOCHASTIC_SHARE = 1e6, 200, 0.85
-"""Entries of the design from which training starts with random batches; its neurons, its share of a time limit."""
+_STOCHASTIC_SIZE, _STOCHASTIC_SHARE = 1e6, 0.85
+"""Entries of the design from which training starts with random batches; their share of a time limit."""
 _SECOND_ORDER_FLOPS = 4e10
 _PROOF_ROUNDS = 20
 
@@ -153,8 +153,8 @@ def _start(problem: ConvexReLUProblem, rng: np.random.Generator, warm: ReLUNetwo
     if warm is not None:
         return Neurons(*problem.neurons(warm))
     if problem.design.size > _STOCHASTIC_SIZE:
-        width, seconds = _STOCHASTIC_WIDTH * problem.n_outputs, _STOCHASTIC_SHARE * budget.remaining
-        return stochastic_descend(problem, width, rng, seconds=seconds, should_stop=budget.should_stop)
+        seconds = _STOCHASTIC_SHARE * budget.remaining
+        return stochastic_descend(problem, rng, seconds=seconds, should_stop=budget.should_stop)
     start = random_neurons(problem, _START_WIDTH * problem.n_outputs, rng)
     return descend(problem, start, max_iter=_START_ITERATIONS, should_stop=budget.should_stop)
 

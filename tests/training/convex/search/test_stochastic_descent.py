@@ -27,7 +27,7 @@ def value(problem, neurons):
 
 
 def descended(problem, n_steps=400, **options):
-    return stochastic_descend(problem, 40, np.random.default_rng(0), n_steps=n_steps, **options)
+    return stochastic_descend(problem, np.random.default_rng(0), width=40, n_steps=n_steps, **options)
 
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "squared_hinge", "multinomial"])
@@ -53,6 +53,14 @@ def test_outputs_keep_neurons_of_their_own_under_l1():
     X, Y = data(outputs=2)
     neurons = descended(ConvexReLUProblem(X, Y, 1e-3, output_penalty="l1"))
     assert np.all(np.count_nonzero(neurons.outputs, axis=1) <= 1)
+
+
+def test_features_that_are_always_zero_get_no_weight():
+    X, y = data()
+    wider = np.insert(X, [0, 3], 0.0, axis=1)
+    plain, padded = (descended(ConvexReLUProblem(features, y, 1e-3)) for features in (X, wider))
+    assert not padded.directions[:, [0, 4]].any()
+    np.testing.assert_allclose(np.delete(padded.directions, [0, 4], axis=1), plain.directions, rtol=1e-4, atol=1e-6)
 
 
 def test_it_repeats_and_stops_when_told():

@@ -16,9 +16,10 @@ Single = NDArray[np.float32]
 
 _STEPS, _MOST_STEPS = 12_000, 40_000
 _BATCH, _LEAST_BATCH = 1024, 512
+_WIDTH, _MOST_WIDTH = 200, 300
 _USUAL_SHARE = 0.01
-"""Of the largest alpha, for which steps and batches above are meant: a smaller alpha takes more steps to tell which
-neurons are needed, and can bear more noise."""
+"""Of the largest alpha, for which the first figures above are meant: a smaller alpha pays for more neurons, takes more
+steps to tell which are needed, and can bear more noise."""
 _RATE = 0.01
 """Over the size that a weight has at the start: larger ones kill neurons, smaller ones need more steps."""
 _START = 0.3
@@ -30,9 +31,9 @@ _LOOK = 16
 
 def stochastic_descend(
     problem: ConvexReLUProblem,
-    width: int,
     rng: np.random.Generator,
     *,
+    width: int | None = None,
     n_steps: int | None = None,
     seconds: float = np.inf,
     should_stop: Callable[[], bool] = lambda: False,
@@ -46,9 +47,10 @@ def stochastic_descend(
     Parameters
     ----------
     problem : ConvexReLUProblem
-    width : int
-        Neurons m; under the l1 penalty each feeds one output.
     rng : numpy.random.Generator
+    width : int, optional
+        Neurons m; under the l1 penalty each feeds one output. Left out: 200 to 300 an output, the more the smaller
+        alpha is.
     n_steps : int, optional
         Left out: 12 000 to 40 000, the more the smaller alpha is.
     seconds : float
@@ -59,16 +61,20 @@ def stochastic_descend(
     ----------
     Kingma and Ba (2015).
     """
-    n, d = problem.design.shape
-    inputs, spread = _scales(problem)
-    X, alpha = (problem.design / inputs).astype(np.float32), np.float32(problem.alpha / (inputs * spread))
-    share = _share(problem)
+    used = np.flatnonzero(problem.design.any(axis=0))  # images have pixels that are never set
+    inputs, spread = _scales(problem, used[used < problem.n_features])
+    X = (problem.design[:, used] / inputs).astype(np.float32)
+    alpha = np.float32(problem.alpha / (inputs * spread))
+    (n, d), share = X.shape, _share(problem)
+    if width is None:
+        width = problem.n_outputs * int(np.clip(_WIDTH * (_USUAL_SHARE / share) ** 0.2, _WIDTH, _MOST_WIDTH))
     if n_steps is None:
         n_steps = int(np.clip(_STEPS * (_USUAL_SHARE / share) ** 0.6, _STEPS, _MOST_STEPS))
     batch = min(int(np.clip(_BATCH * (share / _USUAL_SHARE) ** 0.36, _LEAST_BATCH, _BATCH)), n)
-    w, a, c = _start(problem, width, inputs, spread, rng)
+    units = _bias_units(problem, inputs)[used]
+    w, a, c = _start(problem, width, units, spread, rng)
     support = (a != 0).astype(np.float32)
-    directions = _Parameter(w, _RATE * _bias_units(problem, inputs) / np.float32(np.sqrt(d)), float(alpha))
+    directions = _Parameter(w, _RATE * units / np.float32(np.sqrt(d)), float(alpha))
     outputs = _Parameter(a, np.float32(_RATE / np.sqrt(width)), float(alpha))
     constant = _Parameter(c, np.float32(_RATE if problem.fit_intercept else 0.0))
     x, hidden, back = (np.empty((batch, size), dtype=np.float32) for size in (d, width, width))
@@ -93,12 +99,14 @@ def stochastic_descend(
         a *= support
         step += 1
         progress = max(step / n_steps, (time.perf_counter() - start) / seconds)
-    return Neurons(w.astype(np.float64) / inputs, a.astype(np.float64) * spread, c.astype(np.float64) * spread)
+    whole = np.zeros((width, problem.design.shape[1]))
+    whole[:, used] = w / np.float64(inputs)
+    return Neurons(whole, a.astype(np.float64) * spread, c.astype(np.float64) * spread)
 
 
-def _scales(problem: ConvexReLUProblem) -> tuple[float, float]:
-    """Return the size of a feature's values and of the targets' spread."""
-    inputs = float(np.sqrt(np.mean(problem.weights @ problem.design[:, : problem.n_features] ** 2)))
+def _scales(problem: ConvexReLUProblem, features: NDArray[np.intp]) -> tuple[float, float]:
+    """Return the size of the values of these features and of the targets' spread."""
+    inputs = float(np.sqrt(np.mean(problem.weights @ problem.design[:, features] ** 2)))
     spread = _MARGIN
     if problem.loss.name == "squared":
         spread = float(np.sqrt(problem.weights @ (problem.targets - problem.null_intercept) ** 2).mean())
@@ -117,11 +125,11 @@ def _share(problem: ConvexReLUProblem) -> float:
 
 
 def _start(
-    problem: ConvexReLUProblem, width: int, inputs: float, spread: float, rng: np.random.Generator
+    problem: ConvexReLUProblem, width: int, units: Single, spread: float, rng: np.random.Generator
 ) -> tuple[Single, Single, Single]:
     """Draw a network in the units of the descent."""
-    d, k = problem.design.shape[1], problem.n_outputs
-    w = (rng.standard_normal((width, d)) * (_START / np.sqrt(d))).astype(np.float32) * _bias_units(problem, inputs)
+    d, k = len(units), problem.n_outputs
+    w = (rng.standard_normal((width, d)) * (_START / np.sqrt(d))).astype(np.float32) * units
     a = (rng.standard_normal((width, k)) / np.sqrt(width)).astype(np.float32)
     if problem.output_penalty == "l1":  # an optimum has neurons that feed one output each
         a *= np.arange(k) == (np.arange(width) % k)[:, None]
