@@ -63,6 +63,16 @@ def test_features_that_are_always_zero_get_no_weight():
     np.testing.assert_allclose(np.delete(padded.directions, [0, 4], axis=1), plain.directions, rtol=1e-4, atol=1e-6)
 
 
+def test_width_follows_alpha_and_the_time_there_is():
+    X, y = data()
+    largest = ConvexReLUProblem(X, y, 1.0).alpha / stochastic_descent._share(ConvexReLUProblem(X, y, 1.0))
+    widths = [
+        len(stochastic_descend(ConvexReLUProblem(X, y, share * largest), np.random.default_rng(0), **limits))
+        for share, limits in ((0.1, {"n_steps": 2}), (1e-4, {"n_steps": 2}), (1e-4, {"seconds": 1e-3}))
+    ]
+    assert widths == [200, 300, 200]
+
+
 def test_it_repeats_and_stops_when_told():
     problem = ConvexReLUProblem(*data(), 1e-3)
     first, second = descended(problem, 50), descended(problem, 50)

@@ -50,7 +50,7 @@ def stochastic_descend(
     rng : numpy.random.Generator
     width : int, optional
         Neurons m; under the l1 penalty each feeds one output. Left out: 200 to 300 an output, the more the smaller
-        alpha is.
+        alpha is, but no more than allow for all steps in time.
     n_steps : int, optional
         Left out: 12 000 to 40 000, the more the smaller alpha is.
     seconds : float
@@ -65,12 +65,8 @@ def stochastic_descend(
     inputs, spread = _scales(problem, used[used < problem.n_features])
     X = (problem.design[:, used] / inputs).astype(np.float32)
     alpha = np.float32(problem.alpha / (inputs * spread))
-    (n, d), share = X.shape, _share(problem)
-    if width is None:
-        width = problem.n_outputs * int(np.clip(_WIDTH * (_USUAL_SHARE / share) ** 0.2, _WIDTH, _MOST_WIDTH))
-    if n_steps is None:
-        n_steps = int(np.clip(_STEPS * (_USUAL_SHARE / share) ** 0.6, _STEPS, _MOST_STEPS))
-    batch = min(int(np.clip(_BATCH * (share / _USUAL_SHARE) ** 0.36, _LEAST_BATCH, _BATCH)), n)
+    n, d = X.shape
+    width, n_steps, batch = _sizes(problem, d, width, n_steps, seconds)
     units = _bias_units(problem, inputs)[used]
     w, a, c = _start(problem, width, units, spread, rng)
     support = (a != 0).astype(np.float32)
@@ -104,6 +100,23 @@ def stochastic_descend(
     return Neurons(whole, a.astype(np.float64) * spread, c.astype(np.float64) * spread)
 
 
+def _sizes(
+    problem: ConvexReLUProblem, d: int, width: int | None, n_steps: int | None, seconds: float
+) -> tuple[int, int, int]:
+    """Return width, steps and rows of a batch for d features that are used."""
+    share = _share(problem)
+    if n_steps is None:
+        n_steps = int(np.clip(_STEPS * (_USUAL_SHARE / share) ** 0.6, _STEPS, _MOST_STEPS))
+    batch = int(np.clip(_BATCH * (share / _USUAL_SHARE) ** 0.36, _LEAST_BATCH, _BATCH))
+    batch = min(batch, len(problem.design))
+    if width is None:
+        width = problem.n_outputs * int(np.clip(_WIDTH * (_USUAL_SHARE / share) ** 0.2, _WIDTH, _MOST_WIDTH))
+        if np.isfinite(seconds):
+            affordable = width * seconds / (n_steps * _seconds_a_step(batch, d, width))
+            width = int(np.clip(affordable, problem.n_outputs * _WIDTH, width))
+    return width, n_steps, batch
+
+
 def _scales(problem: ConvexReLUProblem, features: NDArray[np.intp]) -> tuple[float, float]:
     """Return the size of the values of these features and of the targets' spread."""
     inputs = float(np.sqrt(np.mean(problem.weights @ problem.design[:, features] ** 2)))
@@ -122,6 +135,15 @@ def _share(problem: ConvexReLUProblem) -> float:
         np.abs(np.einsum("nk,nk->k", side, problem.null_theta)).max() for side in (along.clip(0), along.clip(None, 0))
     ]
     return float(problem.alpha / max(*gains, 1e-300))
+
+
+def _seconds_a_step(batch: int, d: int, width: int) -> float:
+    """Return about what a step takes, nearly all of it in two products."""
+    rows, directions, begun = np.ones((batch, d), np.float32), np.ones((width, d), np.float32), 0.0
+    for i in range(4):
+        begun = time.perf_counter() if i == 1 else begun  # the first one warms up
+        rows @ directions.T
+    return 2.5 * (time.perf_counter() - begun) / 3
 
 
 def _start(
