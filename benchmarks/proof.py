@@ -89,7 +89,8 @@ def load(name: str) -> tuple[Array, Array]:
 FIRST_RATE = 5e8
 LEAST_SECONDS = 0.05
 LEAST_USE, MOST_USE = 0.7, 1.1
-"""Of the seconds of a budget: outside, it is tried once more."""
+"""Of the seconds of a budget: outside, one below LONG is tried once more."""
+LONG = 100.0
 
 
 class Clock:
@@ -133,7 +134,7 @@ def prove_in(seconds: float, rate: float, *case: Any, threads: int) -> Proof:
     """Prove with a budget that is worth so many seconds a thread."""
     first = prove(*case, rate * seconds * threads, threads)
     use = first.cpu / (seconds * threads)
-    if LEAST_USE <= use <= MOST_USE or (first.result.relative_gap <= 0.01 and use < 1.0):
+    if seconds >= LONG or LEAST_USE <= use <= MOST_USE or (first.result.relative_gap <= 0.01 and use < 1.0):
         return first
     second = prove(*case, rate * seconds * threads * min(0.9 / use, 4.0), threads)
     fitting = [p for p in (first, second) if p.cpu <= MOST_USE * seconds * threads]

@@ -243,6 +243,27 @@ def test_a_kink_at_the_target_is_not_decided(home):
 
 
 @every_home
+def test_a_flat_cone_gets_its_longest_edge_cut(home):
+    """Bisecting the edges from a ray between two others, back and forth, would never shorten the edge of these."""
+    chain = [(0 << 8) | 1, 0, (0 << 8) | 2, 0]
+    first = [(2 << 8) | 3, 0, (1 << 8) | 3, 0]  # so that one edge is the longest
+    cosines = {3: [], 21: []}
+    for seed in range(12):
+        rows = np.random.default_rng(seed).standard_normal((6, 4))
+        X, r = np.vstack([rows, rows]), np.repeat([1.0, -1.0], 6)  # g is zero, and its relaxation is not
+        search = home(X, r, np.array([9.0, 9.0, 9.0, 9.0, 0.0]), np.ones(4))
+        for turns, found in cosines.items():
+            path = np.array([0, EXTEND, 0, EXTEND, 0, *first, *chain * turns], dtype=np.uint16)
+            code = int(run(search, 4, 1e-9, [path], max_nodes=1, keep_leaves=False)[1][0])
+            if code != LEAF:
+                V = rays_at(tuple(path.tolist()), np.ones(4))
+                found.append(V[code >> 8] @ V[code & 255] - (V @ V.T).min())
+    assert max(cosines[3]) > 0.1
+    assert 0 < len(cosines[21])
+    assert max(cosines[21]) < 1e-6
+
+
+@every_home
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_nothing_to_bound(home, d):
     answer = run(home(np.zeros((3, d)), np.ones(3), np.zeros(d + 1), np.ones(d)), d, 1e-9)

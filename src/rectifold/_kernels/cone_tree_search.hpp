@@ -13,6 +13,8 @@ constexpr double kFar = 0.2;  // R, over the target, from which the activities f
 // After b bisections extend where F^2 + (1.17 + 0.03 b^2 q) R^2 > target^2, q the part of R^2 that the axis takes away, at
 // most 0.17: earlier grows the tree many times over, and so does later.
 constexpr double kExtension = 1.17, kHaste = 0.03, kMostTaken = 0.17;
+// In a flat cone errors can point at two edges in turn that never cut its longest one: from here on that takes turns too.
+constexpr int kManyBisections = 40;
 
 class TreeSearch : ConeRelaxation {
   public:
@@ -110,7 +112,8 @@ class TreeSearch : ConeRelaxation {
             split.code = tree::kExtend;
             return split;
         }
-        best_edge(cone, &split.i, &split.j);
+        if (cone.bisections > kManyBisections && cone.bisections % 2 == 0) longest_edge(cone, &split.i, &split.j);
+        else best_edge(cone, &split.i, &split.j);
         return bisection(cone, split.i, split.j);
     }
 
@@ -173,13 +176,17 @@ class TreeSearch : ConeRelaxation {
                 }
             }
         if (found) return;
-        double least = 2.0;  // the longest edge
+        longest_edge(cone, best_i, best_j);
+    }
+
+    void longest_edge(const Cone& cone, int* longest_i, int* longest_j) const {
+        double least = 2.0;
         for (int i = 0; i < cone.k; ++i)
             for (int j = i + 1; j < cone.k; ++j)
                 if (cone.gram[i * ld + j] < least) {
                     least = cone.gram[i * ld + j];
-                    *best_i = i;
-                    *best_j = j;
+                    *longest_i = i;
+                    *longest_j = j;
                 }
     }
 

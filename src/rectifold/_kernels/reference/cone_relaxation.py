@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 EXTEND = 0xFFFE
 BISECTIONS = 20
+MANY_BISECTIONS = 40
+"""In a flat cone errors can point at two edges in turn that never cut its longest one: from here on that takes turns."""
 
 _ALPHA_ROUNDS = 16
 _SWEEPS = 100
@@ -222,7 +224,8 @@ class ConeProblem:
         score = np.sqrt(np.minimum(t[i], t[j])) * error
         if score.max() <= 1e-12 * self._size:
             score = error + _edge_errors(cone.negative, i, j)
-        if score.max() <= 1e-12 * self._size:
+        takes_turn = cone.bisections > MANY_BISECTIONS and cone.bisections % 2 == 0
+        if takes_turn or score.max() <= 1e-12 * self._size:  # the longest edge
             score = -(cone.rays @ cone.rays.T)[i, j]
         best = int(score.argmax())
         return int(i[best]) * 256 + int(j[best])
