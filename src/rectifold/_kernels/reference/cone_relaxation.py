@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 EXTEND = 0xFFFE
 BISECTIONS = 20
 MANY_BISECTIONS = 40
-"""In a flat cone errors can point at two edges in turn that never cut its longest one: from here on that takes turns."""
+"""In a flat cone errors can point at two edges in turn and never at its longest: from here on that takes turns too."""
 
 _ALPHA_ROUNDS = 16
 _SWEEPS = 100

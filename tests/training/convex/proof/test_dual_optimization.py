@@ -16,7 +16,7 @@ from rectifold.core.certificate import ConeTrees
 from rectifold.core.certificate_format import to_arrays
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import DyadicArray
-from rectifold.training.convex.proof import dual_optimization, global_bound
+from rectifold.training.convex.proof import dual_optimization, dual_point, proof_rounds
 from rectifold.training.convex.proof.dual_optimization import DualOptimization
 from rectifold.training.convex.proof.global_bound import ProofEffort, lower_bound
 from rectifold.training.convex.solve import solve_convex_relu
@@ -41,10 +41,11 @@ def diab4():
 
 @pytest.fixture
 def stop_at(monkeypatch):
-    """Make proofs end at a given rho, with work left."""
+    """Make proofs end at a given rho, with work left, in a single round."""
 
     def stop(rho):
-        monkeypatch.setattr(global_bound, "_goal", lambda enough: rho)
+        monkeypatch.setattr(dual_point, "_goal", lambda enough: rho)
+        monkeypatch.setattr(proof_rounds, "_LEAST_WORK", np.inf)
 
     return stop
 

@@ -17,7 +17,7 @@ from rectifold.core.certificate import ConeTrees, SpectralBound
 from rectifold.core.errors import ProblemError
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import DyadicArray
-from rectifold.training.convex.proof import global_bound
+from rectifold.training.convex.proof import dual_point
 from rectifold.training.convex.proof.dual_rounding import round_dual
 from rectifold.training.convex.proof.global_bound import (
     ProofEffort,
@@ -192,7 +192,7 @@ class TestLowerBound:
     @pytest.mark.parametrize(("n_inputs", "most"), [(251, 2e7), (3, 200)], ids=["dimensions", "numbers"])
     def test_trees_are_not_tried_out_of_reach(self, n_inputs, most, monkeypatch):
         """Too many dimensions for a stream, or too many numbers: the cheap bound only."""
-        monkeypatch.setattr(global_bound, "_MAX_SIZE", most)
+        monkeypatch.setattr(dual_point, "_MAX_SIZE", most)
         X = np.random.default_rng(0).standard_normal((60, n_inputs))
         problem = ConvexReLUProblem(X, np.abs(X[:, 0]), 0.1)
         bound, certificate, info = lower_bound(problem, constant_of(problem), effort=EFFORT)

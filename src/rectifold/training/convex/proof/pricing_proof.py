@@ -117,6 +117,8 @@ class PricingProof:
     pool : TaskPool, optional
     keep_leaves : bool
         Keep the multipliers of all leaves in the trees: n + 8 d bytes each.
+    budget : float
+        The work that is planned: dives are made in proportion.
 
     Notes
     -----
@@ -124,14 +126,32 @@ class PricingProof:
     """
 
     def __init__(
-        self, X: Array, theta: Array, levels: Array, pool: TaskPool | None = None, keep_leaves: bool = False
+        self,
+        X: Array,
+        theta: Array,
+        levels: Array,
+        pool: TaskPool | None = None,
+        keep_leaves: bool = False,
+        budget: float = 0.0,
     ) -> None:
         self._sides = cone_sides(X, theta)
         self._levels = levels
         self._pool = TaskPool() if pool is None else pool
         self._keep_leaves = keep_leaves
-        self._costs = TreeCosts(self._sides, levels, 0.0)
+        self._costs = TreeCosts(self._sides, levels, budget)
         self._known = Proven()
+
+    @property
+    def known(self) -> Proven:
+        """What the runs so far have shown."""
+        return self._known
+
+    def least_affordable(self, goal: float, max_work: int, ceiling: float) -> float:
+        """Return the least rho that dives expect to be proven with so much more work, at most the ceiling."""
+        high = min(ceiling, self._known.rho)
+        low = max(goal, LEAST_RHO, 1.0005 * self._known.attained)
+        rho = self._costs.by_dives().least_rho(low, high, max_work) if low < high else None
+        return high if rho is None else rho
 
     def run(
         self,
@@ -151,7 +171,7 @@ class PricingProof:
         goal : float
             The rho to end with.
         max_work : int
-            Samples to visit, at most.
+            Samples to visit, at most, those of earlier runs included: these are gone on from.
         ceiling : float
             A rho that is known to hold: only smaller ones are tried.
         floor : float
@@ -165,8 +185,8 @@ class PricingProof:
             promises more than larger trees.
         """
         goal = max(goal, LEAST_RHO)
-        self._low, self._high = max(goal, floor * 1.0005), ceiling
-        self._costs = TreeCosts(self._sides, self._levels, max_work)
+        self._low = max(goal, floor * 1.0005, self._known.attained * 1.0005)
+        self._high = min(ceiling, self._known.rho)
         stage = -int(np.log(max(_LAST_SHARE * max_work / _FIRST_WORK, 1.0)) / np.log(_GROWTH))
         tried = False
         while self._low < self._high and self._known.work < max_work and not should_stop():

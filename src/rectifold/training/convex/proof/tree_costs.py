@@ -29,6 +29,8 @@ _POWER_DOUBT, _DIVE_DOUBT, _LEAST_DOUBT = 0.3, 2.0, 0.1
 
 _TOO_DEAR = 700.0
 """A logarithm."""
+_MOST_EXCESS = 1.15
+"""Of an interpolated forecast, once its own dives are made."""
 
 
 class Forecast(NamedTuple):
@@ -72,6 +74,12 @@ class TreeCosts:
         self._missed = 0.0  # by the dives at the smallest rho finished, in the logarithm
         self._failed: list[tuple[float, float]] = []
         self.work_per_node = 0.0
+
+    def by_dives(self) -> TreeCosts:
+        """Return the same dives without what was learnt from trees, to compare with those of another dual point."""
+        fresh = TreeCosts(self._sides, self._levels, 0.0)
+        fresh._n_dives, fresh._dives = self._n_dives, self._dives
+        return fresh
 
     def add(self, rho: float, work: int, n_nodes: int) -> None:
         """Take note of trees that were finished."""
@@ -127,7 +135,8 @@ class TreeCosts:
         if not cheap < dear < _TOO_DEAR:
             return large
         part = np.clip((np.log(allowed) - cheap) / (dear - cheap), 0.0, 1.0)
-        return 1.0 + float((large - 1.0) ** (1.0 - part) * (small - 1.0) ** part)
+        between = 1.0 + float((large - 1.0) ** (1.0 - part) * (small - 1.0) ** part)
+        return between if self.forecast(between).work <= _MOST_EXCESS * allowed else large
 
     def _power(self) -> float:
         if len(self._finished) < 2:
