@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         UnsupportedNetworkError,
     )
     from rectifold.core.lad import LADProblem
+    from rectifold.core.layer_l1 import L1Problem
     from rectifold.core.network import AffineMap, ReLUNetwork
     from rectifold.core.problem import ConvexReLUProblem
     from rectifold.core.result import Proof, Result, Status
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
     from rectifold.training.convex.restricted.gated import GatedModel
     from rectifold.training.convex.restricted.patterns import all_patterns, sample_patterns
     from rectifold.training.convex.solve import solve_convex_relu
+    from rectifold.training.layerwise.first_layer_l1 import FirstLayerL1
+    from rectifold.training.layerwise.layer_result import LayerResult
+    from rectifold.training.layerwise.train_l1 import L1TrainingResult, train_l1
 
 # Each public name and the module it is imported from at first use.
 _HOMES = {
@@ -73,6 +77,11 @@ _HOMES = {
     "solve_lad_stream": "rectifold.programs.lad",
     "quantile_path": "rectifold.programs.quantile_path",
     "QuantilePath": "rectifold.programs.quantile_path",
+    "FirstLayerL1": "rectifold.training.layerwise.first_layer_l1",
+    "LayerResult": "rectifold.training.layerwise.layer_result",
+    "train_l1": "rectifold.training.layerwise.train_l1",
+    "L1TrainingResult": "rectifold.training.layerwise.train_l1",
+    "L1Problem": "rectifold.core.layer_l1",
     "minimize": "rectifold.programs.minimize",
     "maximize": "rectifold.programs.minimize",
     "polish": "rectifold.programs.minimize",
@@ -136,6 +145,11 @@ __all__ = [
     "solve_lad_stream",
     "quantile_path",
     "QuantilePath",
+    "FirstLayerL1",
+    "LayerResult",
+    "train_l1",
+    "L1TrainingResult",
+    "L1Problem",
     "minimize",
     "maximize",
     "polish",

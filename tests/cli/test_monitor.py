@@ -54,3 +54,12 @@ def test_the_first_ctrl_c_asks_and_the_second_aborts():
     with pytest.raises(KeyboardInterrupt):
         press_ctrl_c_twice()
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(("shown", "value"), [("lowest", "-3"), ("highest", "5"), ("latest", "2")])
+def test_which_value_is_shown(shown, value):
+    screen = console(True)
+    with ScreenMonitor(screen, "walking", shown) as monitor:
+        for reached in (-3.0, 5.0, 2.0):
+            monitor.event("walk", reached, -float("inf"), 0.1, starts=4, pivots=9)
+    assert f"walking: walk  objective {value}  starts 4  pivots 9" in screen.file.getvalue()

@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rectifold.cli.certificate_codec import decode_certificate, encode_certificate
+import rectifold as rf
+from rectifold.certify.storage import certificate_arrays
 from rectifold.cli.model_file import load_model
-from rectifold.core.errors import CertificateError
 
 
 @pytest.fixture
@@ -81,12 +81,12 @@ def test_a_changed_model_does_not_hold(rectifold, model, csv, entry, value):
 
 
 def test_a_raised_bound_does_not_hold(rectifold, model, csv):
-    def raise_bound(tree):
-        claimed = float.fromhex(tree["fields"]["objective"]["float"])
-        tree["fields"]["lower_bound"] = {"float": (1.5 * claimed).hex()}
-        return tree
+    def raise_bound(text):
+        head = json.loads(text.tobytes())
+        head["lower_bound"] = (1.5 * float.fromhex(head["objective"])).hex()
+        return np.frombuffer(json.dumps(head).encode(), np.uint8)
 
-    change(model, "certificate", raise_bound)
+    change(model, "extra/certificate.json", raise_bound)
     outcome = rectifold("verify", model, csv)
     assert outcome.code == 1
     assert "DOES NOT HOLD" in outcome.out
@@ -116,24 +116,11 @@ def test_files_of_another_kind_and_damaged_ones_are_refused(rectifold, model, cs
     change(other, "kind", lambda kind: "something else")
     assert "was not written by" in rectifold("verify", other, csv).err
     shutil.copy(model, other)
-    change(other, "certificate", lambda tree: {"type": "Unknown", "fields": {}})
-    assert "malformed" in rectifold("verify", other, csv).err
-
-
-def test_certificates_survive_the_codec_to_the_bit(model):
-    certificate = load_model(model).certificate
-    tree, arrays = encode_certificate(certificate)
-    again = decode_certificate(json.loads(json.dumps(tree)), arrays)
-    assert again.lower_bound == certificate.lower_bound
-    assert again.scale == certificate.scale
-    assert again.theta.exponent == certificate.theta.exponent
-    np.testing.assert_array_equal(again.theta.integers, certificate.theta.integers)
-    assert again.network.digest() == certificate.network.digest()
-    assert type(again.evidence) is type(certificate.evidence)
-    assert again.problem is None
-
-
-@pytest.mark.parametrize("tree", [{}, {"type": "SpectralBound", "fields": {}}, {"float": "zero"}, {"array": 3}, 5])
-def test_malformed_certificates_are_refused(tree):
-    with pytest.raises(CertificateError, match="malformed"):
-        decode_certificate(tree, [])
+    change(other, "extra/certificate.json", lambda text: np.frombuffer(b"{}", np.uint8))
+    assert "no certificate" in rectifold("verify", other, csv).err
+    shutil.copy(model, other)
+    minimum = certificate_arrays(
+        rf.minimize(rf.load(model), rf.Box(np.zeros(load_model(model).network.n_inputs), 1.0)).certificate
+    )
+    change(other, "extra/certificate.json", lambda text: minimum["json"])
+    assert rectifold("verify", other, csv).code == 2

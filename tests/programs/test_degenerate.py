@@ -3,7 +3,8 @@ import pytest
 from programs.network_cases import cube, he_network, integer_network, without_biases
 
 import rectifold as rf
-from rectifold.programs.degenerate import DirectionalProgram, Outcome
+from rectifold.programs.degenerate import Outcome
+from rectifold.programs.network_directions import NetworkDirections
 from rectifold.programs.objective import Objective
 
 
@@ -13,7 +14,7 @@ def program_at(net, domain, x):
     z = np.concatenate(net.preactivations(x))
     room = domain.rows()[1] - domain.rows()[0] @ x
     critical = np.flatnonzero(np.concatenate([(z == 0.0) & objective.kinked, room == 0.0]))
-    return DirectionalProgram(objective, x, critical, 1.0, np.zeros((0, net.n_inputs)))
+    return NetworkDirections(objective, x, critical, 1.0, np.zeros((0, net.n_inputs)))
 
 
 @pytest.mark.parametrize("seed", range(20))

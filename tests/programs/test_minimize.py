@@ -314,3 +314,16 @@ NET = he_network((2, 5), 0)
 def test_bad_input_is_refused(call, words):
     with pytest.raises(rf.ProblemError, match=words):
         call()
+
+
+@pytest.mark.parametrize("run", [rf.minimize, rf.maximize])
+def test_long_walks_report_how_far_they_have_come(monkeypatch, run):
+    for module in ("minimize", "walk_driver"):
+        monkeypatch.setattr(f"rectifold.programs.{module}.SLICE", 1e-5)
+    net, starts = he_network((20, 50, 50), 0), np.random.default_rng(0).uniform(-1.0, 1.0, (2, 20))
+    result = run(net, cube(20), x0=starts)
+    values = result.trace.value * (1.0 if run is rf.minimize else -1.0)
+    assert len(values) > 6
+    assert len(np.unique(values)) > 3
+    assert np.all(np.diff(values) <= 1e-12)
+    assert result.trace.value[-1] == result.value

@@ -1,7 +1,8 @@
 // A dense network as a program of two-slope units: f(x) = output . h_L + offset, z_l = W_l h_{l-1} + b_l, h_l = slope * z_l.
 //
 // A *program* is what VertexWalk needs to know of a piecewise-affine function: the members below that do not end in an
-// underscore. Units are numbered layer after layer; in a linear pass every unit keeps the slope it is given.
+// underscore. Units are numbered layer after layer; in a linear pass every unit keeps the slope it is given. kLocal: a unit
+// influences few others, so that bump and normal cost far less than a pass; else adjoint takes their place.
 #pragma once
 
 #include <algorithm>
@@ -10,18 +11,14 @@
 #include <vector>
 
 #include "dense_loops.hpp"
+#include "walk_moves.hpp"
 
 namespace rectifold::walk {
 
-// Units whose derivative or value moves, and by how much.
-struct Moves {
-    std::vector<int> unit;
-    std::vector<double> step;
-    void clear() { unit.clear(), step.clear(); }
-};
-
 class DenseProgram {
   public:
+    static constexpr bool kLocal = false;
+
     struct Layer {
         std::vector<double> rows, columns, bias;  // W by rows, W by columns
         int width, inputs, first;                 // first: number of its first unit
@@ -29,6 +26,7 @@ class DenseProgram {
 
     int n = 0, n_units = 0;
     std::vector<double> lo, hi, scale;  // scale: the size of a unit's row
+    double least_gradient = 0.0;        // a gradient below it is rounding, where the program knows
 
     DenseProgram(int n_inputs, const std::vector<int>& widths, const std::vector<const double*>& weights,
                  const std::vector<const double*>& biases, const double* low, const double* high, const double* output,
@@ -44,7 +42,7 @@ class DenseProgram {
         output_.assign(output, output + below);
         int widest = n;
         for (int width : widths) widest = std::max(widest, width);
-        inner_.resize(widest), row_.resize(widest), next_.resize(widest);
+        inner_.resize(widest), row_.resize(widest), next_.resize(widest), outputs_.resize(n_units);
     }
 
     // Which units are on at x: those with z > 0.
@@ -125,6 +123,8 @@ class DenseProgram {
         }
     }
 
+    void gradient(const double* slope, double* out) { adjoint(slope, nullptr, outputs_.data(), out); }
+
     // Derivatives of `value + injected . z` (injected may be null) by the outputs of all units and by x.
     void adjoint(const double* slope, const double* injected, double* outputs, double* gradient) {
         if (layers_.empty()) return void(std::copy(output_.begin(), output_.end(), gradient));
@@ -157,7 +157,7 @@ class DenseProgram {
 
   private:
     std::vector<Layer> layers_;
-    std::vector<double> output_, inner_, row_, next_;
+    std::vector<double> output_, inner_, row_, next_, outputs_;
     double offset_;
     const Loops& loops_;
 

@@ -15,6 +15,7 @@ void bind_lad(nb::module_& m);  // lad.cpp
 
 namespace rectifold::walk {
 void bind_vertex_walk(nb::module_& m);  // vertex_walk.cpp
+void bind_layer_walk(nb::module_& m);   // layer_walk.cpp
 }
 
 NB_MODULE(_compiled, m) {
@@ -24,4 +25,5 @@ NB_MODULE(_compiled, m) {
     rectifold::tree::bind_cone_tree(m);
     rectifold::lad::bind_lad(m);
     rectifold::walk::bind_vertex_walk(m);
+    rectifold::walk::bind_layer_walk(m);
 }

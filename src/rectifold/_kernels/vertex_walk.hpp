@@ -14,6 +14,7 @@
 
 #include "edge_basis.hpp"
 #include "walk_line_search.hpp"
+#include "walk_moves.hpp"
 #include "walk_state.hpp"
 
 namespace rectifold::walk {
@@ -35,7 +36,7 @@ template <class Program> class VertexWalk : public WalkState<Program> {
 
     VertexWalk(Program given, WalkDomain where)
         : State(std::move(given), std::move(where)), ray(n), edges(n), n_equalities_(domain.n_fixed()), normal_(n), own_(n),
-          opposite_(n), search_(*this) {}
+          opposite_(n), injected_(program.n_units), outputs_(program.n_units), search_(*this) {}
     VertexWalk(const VertexWalk&) = delete;  // search_ refers to this
     VertexWalk& operator=(const VertexWalk&) = delete;
 
@@ -47,7 +48,7 @@ template <class Program> class VertexWalk : public WalkState<Program> {
         pivots = crossings = 0;
         trace.clear();
         std::fill(ray.begin(), ray.end(), 0.0);
-        gradient_size = 0.0;
+        gradient_size = program.least_gradient;
         finished_at_ = -1;
         reach = 0.0;
         enter_region();
@@ -67,13 +68,14 @@ template <class Program> class VertexWalk : public WalkState<Program> {
     void push(const double* direction) {
         std::copy(direction, direction + n, v.begin());
         measure();
-        for (int u = 0; u < n_units; ++u) injected[u] = kinked[u] && std::abs(z[u]) <= kZeroTol * size[u];
+        std::vector<std::uint8_t> zero(n_units);
+        for (int u = 0; u < n_units; ++u) zero[u] = kinked[u] && std::abs(z[u]) <= kZeroTol * size[u];
         double derivative;
         const double length = norm(v.data());
         while (true) {
             derivative = program.directions(slope.data(), v.data(), beta.data());
             int wrong = 0;
-            while (wrong < n_units && !(injected[wrong] != 0.0 && oriented(wrong, beta[wrong]) < -kRateTol * length * scale[wrong]))
+            while (wrong < n_units && !(zero[wrong] && oriented(wrong, beta[wrong]) < -kRateTol * length * scale[wrong]))
                 ++wrong;
             if (wrong == n_units) break;
             flip(wrong);
@@ -90,29 +92,41 @@ template <class Program> class VertexWalk : public WalkState<Program> {
         enter_region();
     }
 
-    // Slopes along the rows of A, and along the opposite edges (infinite where there is none), by one adjoint pass.
+    // Slopes along the rows of A, and along the opposite edges (infinite where there is none).
     void edge_slopes(double* slopes, double* opposite) {
         loops.row_products(slopes, edges.edge(0), n, gradient.data(), n, n);
-        std::fill(injected.begin(), injected.end(), 0.0);
         for (int k = 0; k < n; ++k)
-            if (basis[k] < n_units) injected[basis[k]] = oriented(basis[k], -slopes[k]);
-        program.adjoint(slope.data(), injected.data(), outputs.data(), normal_.data());
+            if (basis[k] < n_units) injected_[basis[k]] = oriented(basis[k], -slopes[k]);
+        if constexpr (!Program::kLocal) program.adjoint(slope.data(), injected_.data(), outputs_.data(), normal_.data());
         for (int k = 0; k < n; ++k) {
             const int u = basis[k];
-            opposite[k] = u < n_units ? -slopes[k] - oriented(u, outputs[u]) * change_of_flip(u) : kNever;
+            opposite[k] = u < n_units ? -slopes[k] - oriented(u, by_output(u)) * change_of_flip(u) : kNever;
         }
+        for (int k = 0; k < n; ++k)
+            if (basis[k] < n_units) injected_[basis[k]] = 0.0;
     }
 
   private:
     using State::n, State::n_units, State::n_slacks, State::z, State::room, State::slack, State::rate, State::beta, State::v,
-        State::scale, State::size, State::outputs, State::injected, State::kinked, State::position, State::loops;
-    using State::norm, State::oriented, State::change_of_flip, State::flip, State::find_gradient, State::find_values,
-        State::extend_reach, State::find_slacks, State::find_rates, State::measure, State::find_normal;
+        State::sign, State::scale, State::size, State::kinked, State::position, State::loops;
+    using State::norm, State::oriented, State::change_of_flip, State::set_slope, State::flip, State::find_gradient,
+        State::note_gradient, State::change_gradient, State::find_values, State::extend_reach, State::find_slacks,
+        State::find_rates, State::measure, State::find_normal;
 
     int n_equalities_, straight_ = -1, since_refresh_ = 0, zero_steps_ = 0;
     std::int64_t finished_at_ = -1;
-    std::vector<double> normal_, own_, opposite_;
+    std::vector<double> normal_, own_, opposite_, injected_, outputs_;  // injected_ is zero between calls
+    Moves moves_;
     LineSearch<Program> search_;
+
+    // The derivative of `value + injected_ . z` by the output of a unit.
+    double by_output(int u) {
+        if constexpr (Program::kLocal) {
+            double sum = program.bump(slope.data(), u, 1.0, moves_);
+            for (std::size_t i = 0; i < moves_.unit.size(); ++i) sum += injected_[moves_.unit[i]] * moves_.step[i];
+            return sum;
+        } else return outputs_[u];
+    }
 
     void found_ray() {
         const double length = norm(v.data());
@@ -126,7 +140,7 @@ template <class Program> class VertexWalk : public WalkState<Program> {
     }
 
     void enter_region() {
-        for (int u = 0; u < n_units; ++u) slope[u] = on[u] ? program.hi[u] : program.lo[u];
+        for (int u = 0; u < n_units; ++u) set_slope(u);
         find_values();
         trace.push_back(value);
         find_gradient();
@@ -200,8 +214,9 @@ template <class Program> class VertexWalk : public WalkState<Program> {
     }
 
     void advance(double t) {
+        const double minus = -t;
         for (int i = 0; i < n; ++i) x[i] += t * v[i];
-        for (int u = 0; u < n_units; ++u) z[u] += t * beta[u];
+        loops.subtract_outer(z.data(), n_units, &minus, beta.data(), 1, n_units);
         for (int i = 0; i < domain.n_rows; ++i) room[i] += t * rate[n_units + i];
         value = program.value(slope.data(), z.data(), x.data());
         extend_reach();
@@ -268,27 +283,40 @@ template <class Program> class VertexWalk : public WalkState<Program> {
         const int u = basis[k];
         flip(u);
         for (int i = 0; i < n; ++i) v[i] = -edges.edge(k)[i];
-        const double derivative = program.directions(slope.data(), v.data(), beta.data());
-        const double limit = kRateTol * norm(v.data());
-        bool bends = false;
-        for (int i = 0; i < n; ++i) {
-            const int c = basis[i];
-            if (c <= u || c >= n_units || std::abs(beta[c]) <= limit * scale[c]) continue;
-            const double rate = oriented(c, beta[c]);
-            loops.subtract_outer(v.data(), n, &rate, edges.edge(i), 1, n);
-            bends = true;
+        if constexpr (Program::kLocal) {
+            const double limit = kRateTol * norm(v.data());
+            program.bump(slope.data(), u, -change_of_flip(u) * sign[u], moves_);
+            for (std::size_t i = 0; i < moves_.unit.size(); ++i) bend(moves_.unit[i], moves_.step[i], limit);
+        } else {
+            const double derivative = program.directions(slope.data(), v.data(), beta.data());
+            const double limit = kRateTol * norm(v.data());
+            bool bends = false;
+            for (int c : basis)
+                if (c > u && c < n_units) bends |= bend(c, beta[c], limit);
+            if (!bends) return derivative;
         }
-        return bends ? program.directions(slope.data(), v.data(), beta.data()) : derivative;
+        return program.directions(slope.data(), v.data(), beta.data());
+    }
+
+    // Takes the rate of a constraint of the basis out of v; false if there is none.
+    bool bend(int c, double speed, double limit) {
+        if (position[c] < 0 || std::abs(speed) <= limit * scale[c]) return false;
+        const double rate = oriented(c, speed);
+        loops.subtract_outer(v.data(), n, &rate, edges.edge(position[c]), 1, n);
+        return true;
     }
 
     // Goes along edge k past every breakpoint behind which it still falls straight on; the last one enters.
     void move(int k, double derivative, bool flipped) {
-        find_rates();
+        domain.rates(v.data(), rate.data() + n_units);
+        if constexpr (Program::kLocal)
+            if (flipped) change_gradient(basis[k], -by_output(basis[k]) * change_of_flip(basis[k]));
         const auto [entering, t, bends] = search_.run(k, derivative);
         if (entering < 0) return found_ray();
         crossings += static_cast<std::int64_t>(search_.crossed.size());
         advance(t);
-        if (flipped || !search_.crossed.empty()) find_gradient();
+        if constexpr (Program::kLocal) note_gradient();
+        else if (flipped || !search_.crossed.empty()) find_gradient();
         find_normal(entering, normal_.data());
         if (!edges.pivot(k, v.data(), normal_.data())) return void(status = kNumerical);
         if (basis[k] < n_slacks) position[basis[k]] = -1;
@@ -307,6 +335,7 @@ template <class Program> class VertexWalk : public WalkState<Program> {
     // Recomputes the slacks, and the edges and the point as well if the constraints of the basis have drifted.
     bool refresh() {
         find_values();
+        if constexpr (Program::kLocal) find_gradient();
         since_refresh_ = 0;
         measure();
         find_slacks();

@@ -1,4 +1,4 @@
-"""The walk over vertices of a network: the compiled loops, or their numpy twins in a pure build."""
+"""Walks over the vertices of a network, or of the L1 loss over one layer: compiled, or the twins in a pure build."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 from importlib import import_module
 from typing import Any
 
-__all__ = ["DenseVertexWalk", "WalkStatus"]
+__all__ = ["DenseVertexWalk", "LayerVertexWalk", "WalkStatus"]
 
 _COMPILED = "rectifold._kernels._compiled"
 
@@ -18,6 +18,7 @@ except ModuleNotFoundError as error:  # a broken extension raises something else
     _home = import_module("rectifold._kernels.reference.vertex_walk")
 
 DenseVertexWalk: Any = _home.DenseVertexWalk
+LayerVertexWalk: Any = _home.LayerVertexWalk
 
 
 class WalkStatus(IntEnum):

@@ -48,4 +48,26 @@ inline void subtract_outer(double* A, std::size_t stride, const double* coef, co
     }
 }
 
+inline void products(double* out, const double* a, const double* b, int length) {
+    for (int i = 0; i < length; ++i) out[i] = a[i] * b[i];
+}
+
+// The indices with sign * (z + t beta) < 0: what is on its other side at time t.
+inline int crossing(int* found, const double* sign, const double* z, const double* beta, double t, int length) {
+    constexpr int kGroup = 32;
+    int count = 0, i = 0;
+    for (; i + kGroup <= length; i += kGroup) {
+        long long any = 0;
+        for (int j = i; j < i + kGroup; ++j) any |= sign[j] * (z[j] + t * beta[j]) < 0.0 ? -1LL : 0LL;
+        if (!any) continue;
+        for (int j = i; j < i + kGroup; ++j) {
+            found[count] = j;
+            count += sign[j] * (z[j] + t * beta[j]) < 0.0;
+        }
+    }
+    for (; i < length; ++i)
+        if (sign[i] * (z[i] + t * beta[i]) < 0.0) found[count++] = i;
+    return count;
+}
+
 }  // namespace rectifold::RECTIFOLD_ISA

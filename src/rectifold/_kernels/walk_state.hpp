@@ -14,6 +14,7 @@
 
 #include "dense_loops.hpp"
 #include "walk_domain.hpp"
+#include "walk_moves.hpp"
 
 namespace rectifold::walk {
 
@@ -34,7 +35,8 @@ template <class Program> class WalkState {
 
     const int n, n_units, n_slacks;
     std::vector<double> z, room, slack, rate, beta, v;  // along v the units move by beta, the slacks by rate
-    std::vector<double> scale, size, outputs, injected;
+    std::vector<double> sign;  // +1 where a unit is on, else -1
+    std::vector<double> scale, size;
     std::vector<std::uint8_t> kinked;
     std::vector<int> position;  // of a constraint in the basis; -1: not there
     const Loops& loops;
@@ -42,8 +44,8 @@ template <class Program> class WalkState {
     WalkState(Program given, WalkDomain where)
         : program(std::move(given)), domain(std::move(where)), x(program.n), gradient(program.n), slope(program.n_units),
           on(program.n_units), n(program.n), n_units(program.n_units), n_slacks(program.n_units + domain.n_rows), z(n_units),
-          room(domain.n_rows), slack(n_slacks), rate(n_slacks), beta(n_units), v(n), scale(program.scale), size(n_slacks),
-          outputs(n_units), injected(n_units), position(n_slacks, -1), loops(dense_loops()) {
+          room(domain.n_rows), slack(n_slacks), rate(n_slacks), beta(n_units), v(n), sign(n_units), scale(program.scale),
+          size(n_slacks), position(n_slacks, -1), loops(dense_loops()), normal_(n) {
         scale.resize(n_slacks, 1.0);
         for (int u = 0; u < n_units; ++u) kinked.push_back(program.lo[u] != program.hi[u]);
         kinked.resize(n_slacks, 1);
@@ -60,16 +62,27 @@ template <class Program> class WalkState {
     }
 
     double norm(const double* v) const { return std::sqrt(loops.inner_product(v, v, n)); }
-    double oriented(int u, double number) const { return on[u] ? number : -number; }
+    double oriented(int u, double number) const { return sign[u] * number; }
     double change_of_flip(int u) const { return on[u] ? program.lo[u] - program.hi[u] : program.hi[u] - program.lo[u]; }
+    void set_slope(int u) {
+        slope[u] = on[u] ? program.hi[u] : program.lo[u];
+        sign[u] = on[u] ? 1.0 : -1.0;
+    }
     void flip(int u) {
         on[u] = !on[u];
-        slope[u] = on[u] ? program.hi[u] : program.lo[u];
+        set_slope(u);
     }
 
     void find_gradient() {
-        program.adjoint(slope.data(), nullptr, outputs.data(), gradient.data());
-        gradient_size = std::max(gradient_size, norm(gradient.data()));
+        program.gradient(slope.data(), gradient.data());
+        note_gradient();
+    }
+    void note_gradient() { gradient_size = std::max(gradient_size, norm(gradient.data())); }
+    // What the flip of a unit does to the gradient where the derivative of the value by its z has grown so much.
+    void change_gradient(int u, double growth) {
+        program.normal(slope.data(), u, normal_.data());
+        const double minus = -growth;
+        loops.subtract_outer(gradient.data(), n, &minus, normal_.data(), 1, n);
     }
     void find_values() {
         value = program.preactivations(slope.data(), x.data(), z.data());
@@ -80,12 +93,12 @@ template <class Program> class WalkState {
         for (double entry : x) reach = std::max(reach, std::abs(entry));
     }
     void find_slacks() {
-        for (int u = 0; u < n_units; ++u) slack[u] = oriented(u, z[u]);
+        loops.products(slack.data(), sign.data(), z.data(), n_units);
         std::copy(room.begin(), room.end(), slack.begin() + n_units);
     }
     // The rates of all slacks along v, whose derivatives stand in beta.
     void find_rates() {
-        for (int u = 0; u < n_units; ++u) rate[u] = oriented(u, beta[u]);
+        loops.products(rate.data(), sign.data(), beta.data(), n_units);
         domain.rates(v.data(), rate.data() + n_units);
     }
     void measure() {
@@ -100,6 +113,9 @@ template <class Program> class WalkState {
         } else if (c < n_slacks) domain.normal(c - n_units, out);
         else std::copy_n(domain.fixed.data() + std::size_t(c - n_slacks) * n, n, out);
     }
+
+  private:
+    std::vector<double> normal_;
 };
 
 }  // namespace rectifold::walk

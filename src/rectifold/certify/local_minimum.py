@@ -12,7 +12,7 @@ from rectifold.core.certificate import Grade, LocalMinimumCertificate
 from rectifold.core.domain import Domain
 from rectifold.core.errors import CertificateError
 
-__all__ = ["check_local_minimum"]
+__all__ = ["check_local_minimum", "edges_of"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -47,7 +47,7 @@ def _check(c: LocalMinimumCertificate, residuals: dict[str, float]) -> str:
     net = LocalNetwork(c.network, c.output, c.maximum, c.x, named)
     require_value(c, net, residuals)
     normals, movable, units = _vertex(c, domain, net, residuals)
-    edges = _edges(normals)
+    edges = edges_of(normals)
     own, opposite, opposite_length = net.slopes(edges, units)
     size = net.gradient_size(units)
     length = np.linalg.norm(edges, axis=1)
@@ -108,7 +108,8 @@ def _require_invariant(c: LocalMinimumCertificate, domain: Domain) -> None:
                 raise Refusal("A direction said to change nothing does.")
 
 
-def _edges(normals: Array) -> Array:
+def edges_of(normals: Array) -> Array:
+    """Return the rows A with ``normals @ A.T = I``; refuse dependent normals."""
     size = np.linalg.norm(normals, axis=1, keepdims=True)
     if not np.all(size > 0.0):
         raise Refusal("A constraint has no normal.")

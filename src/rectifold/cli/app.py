@@ -1,4 +1,4 @@
-"""The command line: ``rectifold fit``, ``verify``, ``prune`` and ``version``."""
+"""The command line: ``rectifold fit``, ``lad``, ``minimize``, ``prune``, ``verify`` and ``version``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ __all__ = ["app", "run"]
 
 app = App(
     name="rectifold",
-    help="Train a ReLU network to the best optimum that can be found, and say how far it can be from the global one.",
+    help="Train a ReLU network to the best optimum that can be found, and say how far it can be from the global one; "
+    "minimise any ReLU network over a box or a polytope; fit quantiles exactly.",
     version=__version__,
 )
 
@@ -90,21 +91,128 @@ def fit(
 
 
 @app.command
-def verify(model: Path, data: str, /) -> int:
-    """Check the claim of a saved network anew, from the data alone.
+def lad(
+    data: str,
+    /,
+    *,
+    target: str | None = None,
+    quantile: str = "0.5",
+    alpha: float = 0.0,
+    time_limit: float | None = None,
+    seed: int = 0,
+    save: Path | None = None,
+) -> int:
+    """Fit quantiles of a column linearly and exactly: least absolute deviations, or any other quantile.
+
+    All rows are used. Ctrl-C stops with the coefficients so far; a second Ctrl-C aborts. The exit code is 1 if a
+    certificate that comes out does not hold.
+
+    Parameters
+    ----------
+    data
+        A CSV or Parquet file, or a built-in data set: diabetes.
+    target
+        The column to predict; built-in data sets know theirs.
+    quantile
+        One quantile, or several with commas; 0.5 is the median.
+    alpha
+        Weight of the sum of the absolute coefficients.
+    time_limit
+        Seconds for all quantiles together.
+    seed
+        Seed of the samples that are solved first; matters only where the optimum is not unique.
+    save
+        Write the linear functions to this .npz or .onnx file, as a network without hidden units.
+    """
+    from rectifold.cli.lad import LADOptions, run_lad
+
+    return run_lad(LADOptions(data, target, quantile, alpha, time_limit, seed, save), Console(), Console(stderr=True))
+
+
+@app.command
+def minimize(
+    network: Path,
+    /,
+    *,
+    box: Annotated[tuple[str, str] | None, Parameter(allow_leading_hyphen=True, negative="")] = None,
+    polytope: Path | None = None,
+    output: int = 0,
+    maximize: Annotated[bool, Parameter(negative="")] = False,
+    start: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None,
+    starts: int | None = None,
+    time_limit: float | None = None,
+    seed: int = 0,
+    save: Path | None = None,
+) -> int:
+    """Find a local minimum of one output of a saved network, at a vertex and with its proof.
+
+    Ctrl-C stops with the lowest point so far; a second Ctrl-C aborts. The exit code is 1 if the certificate that comes
+    out does not hold.
+
+    Parameters
+    ----------
+    network
+        An .npz or .onnx file; what 'rectifold fit --save' writes is one.
+    box
+        Lower and upper bound of the inputs: two numbers, or two lists with commas. Without a domain most networks fall
+        for ever.
+    polytope
+        An .npz file with A, b (and A_eq, b_eq), or text with a row 'a1 ... an b' for each a x <= b. With --box, what
+        both have in common.
+    output
+        Which output, counted from 0.
+    maximize
+        Find a maximum instead.
+    start
+        A point to walk down from, as numbers with commas, or a file with one point a row.
+    starts
+        How many starts in all (default 20, or the given ones); further ones are drawn at random.
+    time_limit
+        Seconds.
+    seed
+        Seed of the random starts.
+    save
+        Write the point, the walk and the certificate to this .npz file.
+    """
+    from rectifold.cli.minimize import run_minimize
+    from rectifold.cli.minimize_options import MinimizeOptions
+
+    options = MinimizeOptions(
+        network=network,
+        box=box,
+        polytope=polytope,
+        output=output,
+        maximize=maximize,
+        start=start,
+        starts=starts,
+        time_limit=time_limit,
+        seed=seed,
+        save=save,
+    )
+    return run_minimize(options, Console(), Console(stderr=True))
+
+
+@app.command
+def verify(model: Path, data: str | None = None, /) -> int:
+    """Check the claim of a saved network or minimum anew, with code that shares nothing with the solvers.
 
     The exit code is 0 if the claim holds and 1 if it does not.
 
     Parameters
     ----------
     model
-        The .npz file written by 'rectifold fit --save'.
+        The .npz file written by 'rectifold fit --save' or 'rectifold minimize --save', or a saved certificate.
     data
-        The data it was trained on: the same file or built-in name.
+        For a fitted network the data it was trained on: the same file or built-in name.
     """
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    if data is None:
+        from rectifold.cli.verify_certificate import run_verify_certificate
+
+        return run_verify_certificate(model, console)
     from rectifold.cli.verify import run_verify
 
-    return run_verify(model, data, Console(highlight=False, markup=False, soft_wrap=True))
+    return run_verify(model, data, console)
 
 
 @app.command

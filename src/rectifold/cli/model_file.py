@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rectifold.cli.certificate_codec import decode_certificate, encode_certificate
+from rectifold.certify.storage import certificate_arrays, read_certificate
 from rectifold.cli.data import RunData
 from rectifold.cli.preparation import Preparation
 from rectifold.core.certificate import TrainingCertificate
-from rectifold.core.errors import ProblemError
+from rectifold.core.errors import CertificateError, ProblemError
 from rectifold.core.network import ReLUNetwork
 from rectifold.io.npz import load_npz, save_npz
 
 __all__ = ["SavedModel", "is_model_file", "load_model", "save_model"]
 
-_KIND = "rectifold.fit/1"
+_KIND = "rectifold.fit/2"
+_CERTIFICATE = "certificate."
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +92,7 @@ def save_model(path: Path, data: RunData, estimator: Any) -> None:
     if data.task == "classification":
         extra["classes"] = np.asarray(estimator.classes_).astype(str)
     if certificate is not None:
-        tree, arrays = encode_certificate(certificate)
-        extra["certificate"] = tree
-        extra |= {f"certificate_{i}": array for i, array in enumerate(arrays)}
+        extra |= {_CERTIFICATE + name: array for name, array in certificate_arrays(certificate).items()}
     save_npz(data.preparation.fold(estimator.network_), path, extra=extra)
 
 
@@ -157,7 +156,10 @@ def _switches(estimator: Any, certificate: TrainingCertificate | None) -> dict[s
 
 def _certificate(extra: Mapping[str, Any]) -> TrainingCertificate | None:
     """Return the certificate of a file, if it has one."""
-    if "certificate" not in extra:
+    arrays = {name.removeprefix(_CERTIFICATE): extra[name] for name in extra if name.startswith(_CERTIFICATE)}
+    if not arrays:
         return None
-    count = sum(name.startswith("certificate_") for name in extra)
-    return decode_certificate(extra["certificate"], [extra[f"certificate_{i}"] for i in range(count)])
+    certificate = read_certificate(arrays)
+    if not isinstance(certificate, TrainingCertificate):
+        raise CertificateError(f"the certificate is a {type(certificate).__name__}, not one of training")
+    return certificate

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from types import FrameType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from rich.console import Console
@@ -29,6 +29,8 @@ class ScreenMonitor:
         Where progress goes.
     phase : str
         What is being done.
+    shown : {"lowest", "highest", "latest"}
+        Which of the values so far is the one to show.
 
     Attributes
     ----------
@@ -37,8 +39,8 @@ class ScreenMonitor:
         The events of the phase.
     """
 
-    def __init__(self, console: Console, phase: str) -> None:
-        self.console, self.phase = console, phase
+    def __init__(self, console: Console, phase: str, shown: Literal["lowest", "highest", "latest"] = "lowest") -> None:
+        self.console, self.phase, self.shown = console, phase, shown
         self.interrupted = False
         self.elapsed: list[float] = []
         self.value: list[float] = []
@@ -60,15 +62,21 @@ class ScreenMonitor:
         self.elapsed.append(elapsed)
         self.value.append(value)
         self.bound.append(bound)
-        best, floor = float(np.fmin.reduce(self.value)), float(np.fmax.reduce(self.bound))
+        best, floor = self._best(), float(np.fmax.reduce(self.bound))
         parts = [f"{self.phase}: {stage}", f"objective {number(best)}"]
         if np.isfinite(floor):
             parts += [f"bound {number(floor)}", f"gap {percent(max(best - floor, 0.0) / best if best > 0 else 0.0)}"]
-        parts += [f"{key.removeprefix('n_')} {count:g}" for key, count in counts.items() if "neurons" in key]
+        shown = [key for key in counts if "neurons" in key or key in ("pivots", "starts")]
+        parts += [f"{key.removeprefix('n_')} {counts[key]:g}" for key in shown]
         if "rho" in counts:
             parts.append(f"trying rho {counts['rho']:.4g}")
             parts.append(f"{number(counts.get('nodes'), 3)} nodes, about {number(counts.get('nodes_left'), 2)} left")
         self._progress.update(self._line, description="  ".join(parts))
+
+    def _best(self) -> float:
+        if self.shown == "latest":
+            return self.value[-1]
+        return float((np.fmax if self.shown == "highest" else np.fmin).reduce(self.value))
 
     def note(self, text: str) -> None:
         """Replace the line of progress."""

@@ -1,4 +1,4 @@
-"""The options of ``rectifold fit``, checked before any work."""
+"""The options of ``rectifold fit``, checked before any work, and what other commands check like it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rectifold.core.errors import BackendNotFoundError, ProblemError
 
-__all__ = ["FitOptions"]
+__all__ = ["FitOptions", "check_save", "check_seed", "check_time_limit", "check_writable"]
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,15 @@ class FitOptions:
             self._check_alpha()
         if not 0.0 <= self.test_size < 1.0:
             raise ProblemError(f"--test-size must be at least 0 and below 1, got {self.test_size}")
-        if self.time_limit is not None and not (math.isfinite(self.time_limit) and self.time_limit > 0):
-            raise ProblemError(f"--time-limit must be a positive number of seconds, got {self.time_limit}")
+        check_time_limit(self.time_limit)
         if self.max_work is not None and not 0 <= self.max_work <= 1e18:
             raise ProblemError(f"--max-work must be a number of samples from 0 to 1e18, got {self.max_work}")
-        if self.seed < 0:
-            raise ProblemError(f"--seed must not be negative, got {self.seed}")
+        check_seed(self.seed)
         for name, file in (("--report", self.report), ("--save", self.save)):
             if file is not None:
-                _check_writable(name, file)
+                check_writable(name, file)
         if self.save is not None:
-            _check_save(self.save)
+            check_save(self.save)
 
     @property
     def fixed_alpha(self) -> float | None:
@@ -86,7 +84,19 @@ class FitOptions:
             raise ProblemError(f"--alpha must be positive and finite, got {self.alpha}")
 
 
-def _check_writable(option: str, file: Path) -> None:
+def check_time_limit(seconds: float | None) -> None:
+    """Refuse a limit that is not a positive number."""
+    if seconds is not None and not (math.isfinite(seconds) and seconds > 0):
+        raise ProblemError(f"--time-limit must be a positive number of seconds, got {seconds}")
+
+
+def check_seed(seed: int) -> None:
+    """Refuse a negative seed."""
+    if seed < 0:
+        raise ProblemError(f"--seed must not be negative, got {seed}")
+
+
+def check_writable(option: str, file: Path) -> None:
     """Find out before the work, not after it, that there is no folder to write to."""
     if file.is_dir():
         raise ProblemError(f"{option}: {file} is a folder")
@@ -94,7 +104,7 @@ def _check_writable(option: str, file: Path) -> None:
         raise ProblemError(f"{option}: there is no folder {file.parent}")
 
 
-def _check_save(file: Path) -> None:
+def check_save(file: Path) -> None:
     """Refuse endings that no writer knows, and ONNX without onnx."""
     if file.suffix not in (".npz", ".onnx"):
         raise ProblemError(f"--save writes .npz or .onnx files, not {file.name!r}")

@@ -137,8 +137,8 @@ class Preparation:
         bias = network.biases[0] - first @ self.mean
         return ReLUNetwork([first, *network.weights[1:]], [bias, *network.biases[1:]], network.slopes)
 
-    def sentences(self, standardize: bool) -> tuple[str, ...]:
-        """Say what is done to the data."""
+    def sentences(self, standardize: bool | None = None) -> tuple[str, ...]:
+        """Say what is done to the data; without ``standardize`` not a word on scaling."""
         text = [column for column in self.columns if column.categories is not None]
         filled = [column for column in self.columns if column.missing]
         lines = []
@@ -153,7 +153,7 @@ class Preparation:
             lines.append(
                 "Inputs standardised (mean 0, deviation 1 on the training part); folded into the saved network."
             )
-        else:
+        elif standardize is not None:
             lines.append("Inputs not standardised; the penalty depends on their units.")
         return tuple(lines)
 

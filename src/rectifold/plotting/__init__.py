@@ -8,6 +8,7 @@ from rectifold.plotting.prediction import PredictionDisplay
 from rectifold.plotting.pruning import PruningDisplay
 from rectifold.plotting.quantiles import QuantileFanDisplay
 from rectifold.plotting.trace import TraceDisplay
+from rectifold.plotting.walk import WalkDisplay
 
 __all__ = [
     "FoldDisplay",
@@ -18,4 +19,5 @@ __all__ = [
     "PruningDisplay",
     "QuantileFanDisplay",
     "TraceDisplay",
+    "WalkDisplay",
 ]

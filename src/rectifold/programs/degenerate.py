@@ -8,6 +8,8 @@ is not.
 
 from __future__ import annotations
 
+import sys
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -15,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from rectifold._engine.budget import Budget
 from rectifold._engine.lp import LinearProgram, LPStatus
 from rectifold._engine.mip import solve_mip
-from rectifold.programs.objective import Objective
 
-__all__ = ["Decision", "DirectionalProgram", "Outcome"]
+__all__ = ["Decision", "DirectionalProgram", "Outcome", "seconds_left"]
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -57,63 +59,68 @@ class Decision:
     n_binaries: int
 
 
-class DirectionalProgram:
-    """The directional derivative of an objective at a point of its domain.
+class DirectionalProgram(ABC):
+    """The directional derivative ``f'(x; .)`` of a function at a point of its domain.
 
-    Parameters
+    Attributes
     ----------
-    objective : Objective
-    x : ndarray, shape (n_inputs,)
-    critical : ndarray of int64
-        Constraints at zero, numbered as in the walk: hidden units, then rows of the domain.
+    n_inputs : int
     size : float
         The size of gradients to compare slopes with.
+    active_rows : ndarray, shape (r, n_inputs)
+        Rows G of the domain that hold with equality, of length one: a direction u needs ``G u <= 0``.
     held : ndarray, shape (p, n_inputs)
-        Equality rows, and directions along which nothing changes.
+        Rows E for which a direction needs ``E u = 0``: equality rows, and directions along which nothing changes.
+    max_binaries : int
+        With more units that are no convex kinks nothing is decided beyond trying directions.
     """
 
-    def __init__(self, objective: Objective, x: Array, critical: NDArray[np.int64], size: float, held: Array) -> None:
-        self._objective, self._size, self._held = objective, size, held
-        n_units = len(objective.lo)
-        self.critical = np.zeros(n_units, bool)
-        self.critical[critical[critical < n_units]] = True
-        self._slopes = _slopes_at(objective, x, self.critical)
-        self._active = objective.domain.rows()[0][critical[critical >= n_units] - n_units]
-        self._active = self._active / np.linalg.norm(self._active, axis=1, keepdims=True)
+    def __init__(self, size: float, active_rows: Array, held: Array, max_binaries: int = sys.maxsize) -> None:
+        self.n_inputs = held.shape[1]
+        self.size, self.active_rows, self.held, self.max_binaries = size, active_rows, held, max_binaries
 
+    @abstractmethod
     def derivatives(self, U: Array) -> Array:
         """``f'(x; u)`` for the rows u of U, shape (m,)."""
-        hidden = U
-        for weight, part in zip(self._objective.network.weights, self._objective.layers, strict=False):
-            beta = hidden @ weight.T
-            free = np.where(beta > 0.0, self._objective.hi[part], self._objective.lo[part])
-            hidden = np.where(self.critical[part], free, self._slopes[part]) * beta
-        return np.asarray(hidden @ self._objective.output_weights)
+
+    @abstractmethod
+    def linear_parts(self) -> tuple[Array, Array, Array, Array]:
+        """With every critical unit off: gradients of their z (c, n), how z responds to outputs (c, c), weights, g.
+
+        Entry (i, j) of the second is ``dz_i / dh_j``, the third is ``df / dh_j``.
+        """
+
+    @property
+    @abstractmethod
+    def jumps(self) -> Array:
+        """``hi - lo`` of the critical units."""
 
     def decide(self, candidates: Array, rng: np.random.Generator, max_nodes: int, time_limit: float | None) -> Decision:
         """Look for a direction of descent among candidates (m, n_inputs) and random ones, then solve the program."""
-        n = self._objective.n_inputs
+        n = self.n_inputs
         random = rng.standard_normal((_SAMPLES, n))
-        sampled = self._steepest(np.concatenate([candidates, -candidates, random, np.eye(n), -np.eye(n)]))
+        sampled = self.steepest(np.concatenate([candidates, -candidates, random, np.eye(n), -np.eye(n)]))
         if sampled is not None:
             return Decision(Outcome.FALLS, sampled, -np.inf, 0)
         return self._solve(max_nodes, time_limit)
 
-    def _steepest(self, U: Array) -> Array | None:
+    def steepest(self, U: Array) -> Array | None:
         """The direction that falls most among those of the tangent cone; None if none falls."""
-        if len(self._held):
-            U = U - (U @ np.linalg.pinv(self._held)) @ self._held
+        if len(self.held):
+            U = U - (U @ np.linalg.pinv(self.held)) @ self.held
         length = np.linalg.norm(U, axis=1)
         U = U[length > 1e-12] / length[length > 1e-12, None]
-        U = U[np.all(U @ self._active.T <= 1e-12, axis=1)]
+        U = U[np.all(U @ self.active_rows.T <= 1e-12, axis=1)]
         if not len(U):
             return None
         slopes = self.derivatives(U)
         best = int(np.argmin(slopes))
-        return U[best] if slopes[best] < -_FALL_TOL * self._size else None
+        return U[best] if slopes[best] < -_FALL_TOL * self.size else None
 
     def _solve(self, max_nodes: int, time_limit: float | None) -> Decision:
         model = _Model(self)
+        if model.binary.sum() > self.max_binaries:
+            return Decision(Outcome.UNDECIDED, None, -np.inf, int(model.binary.sum()))
         if model.binary.any():
             found = solve_mip(*model.mixed_integer(), time_limit=time_limit, max_nodes=max_nodes)
             point, bound, done = found.x, found.bound, found.status is LPStatus.OPTIMAL
@@ -124,48 +131,11 @@ class DirectionalProgram:
         bound -= model.shift
         count = int(model.binary.sum())
         if point is not None:
-            direction = self._steepest((point[: self._objective.n_inputs] - 1.0)[None])
+            direction = self.steepest((point[: self.n_inputs] - 1.0)[None])
             if direction is not None:
                 return Decision(Outcome.FALLS, direction, bound, count)
-        proven = done and bound >= -_BOUND_TOL * self._size
+        proven = done and bound >= -_BOUND_TOL * self.size
         return Decision(Outcome.MINIMUM if proven else Outcome.UNDECIDED, None, bound, count)
-
-    def linear_parts(self) -> tuple[Array, Array, Array, Array]:
-        """With every critical unit off: gradients of their z (c, n), how z responds to outputs (c, c), weights, g.
-
-        Entry (i, j) of the second is ``dz_i / dh_j``, the third is ``df / dh_j``.
-        """
-        objective, index = self._objective, np.flatnonzero(self.critical)
-        slopes = np.where(self.critical, objective.lo, self._slopes)
-        place = {int(u): i for i, u in enumerate(index)}
-        rows, response = np.zeros((len(index), objective.n_inputs)), np.zeros((len(index), len(index)))
-        hidden = np.eye(objective.n_inputs)  # derivatives of h by the inputs, then by the outputs of critical units
-        columns = np.zeros((objective.n_inputs, len(index)))
-        for weight, part in zip(objective.network.weights, objective.layers, strict=False):
-            by_input, by_unit = weight @ hidden, weight @ columns
-            for u in range(part.start, part.stop):
-                if u in place:
-                    rows[place[u]], response[place[u]] = by_input[u - part.start], by_unit[u - part.start]
-            hidden, columns = slopes[part, None] * by_input, slopes[part, None] * by_unit
-            for u in range(part.start, part.stop):
-                if u in place:
-                    columns[u - part.start, place[u]] += 1.0
-        return rows, response, objective.output_weights @ columns, objective.output_weights @ hidden
-
-    @property
-    def active_rows(self) -> Array:
-        """Rows G of the domain that hold with equality, of length one: a direction u needs ``G u <= 0``."""
-        return self._active
-
-    @property
-    def held(self) -> Array:
-        """Rows E for which a direction needs ``E u = 0``."""
-        return self._held
-
-    @property
-    def jumps(self) -> Array:
-        """``hi - lo`` of the critical units."""
-        return (self._objective.hi - self._objective.lo)[self.critical]
 
 
 class _Model:
@@ -234,11 +204,7 @@ class _Model:
         return cost, matrix, np.concatenate([lower, free]), np.concatenate([upper, tops]), columns, integer
 
 
-def _slopes_at(objective: Objective, x: Array, critical: Mask) -> Array:
-    """The slopes of all units at x; of critical ones, whose outputs are taken to be zero, below zero."""
-    slopes, hidden = np.empty(len(objective.lo)), x
-    for weight, bias, part in zip(objective.network.weights, objective.network.biases, objective.layers, strict=False):
-        z = weight @ hidden + bias
-        slopes[part] = np.where((z > 0.0) & ~critical[part], objective.hi[part], objective.lo[part])
-        hidden = np.where(critical[part], 0.0, slopes[part] * z)
-    return slopes
+def seconds_left(budget: Budget, most: float = np.inf) -> float | None:
+    """What a solver may spend of a budget; None without a limit."""
+    left = min(budget.remaining, most)
+    return None if np.isinf(left) else max(left, 1e-3)

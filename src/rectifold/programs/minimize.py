@@ -17,6 +17,7 @@ from rectifold.programs.multistart import projected_gradient
 from rectifold.programs.objective import Objective
 from rectifold.programs.region_simplex import RegionSimplex
 from rectifold.programs.starts import require_nonempty, starts
+from rectifold.programs.walk_driver import SLICE
 
 __all__ = ["maximize", "minimize", "polish"]
 
@@ -168,15 +169,31 @@ def _minimize(
     _require_count(n_gradient_steps, "n_gradient_steps", 0)
     rng = np.random.default_rng(random_state)
     points = _starting_points(objective, x0, n_starts, n_gradient_steps, rng, budget)
-    simplex, found = RegionSimplex(objective, rng), []
+    found: list[LocalMinimum] = []
+    simplex, best = RegionSimplex(objective, rng), objective.sign * np.inf
     for x in points:
-        minimum = describe(objective, simplex.descend(x, budget))
+        minimum = describe(objective, simplex.descend(x, budget, _Reporter(objective, best, len(found), budget)))
         found.append(minimum)
-        best = min(found, key=lambda m: objective.sign * m.value)
-        budget.report("walk", best.value, objective.sign * -np.inf, pivots=minimum.pivots, starts=len(found))
+        best = min(best, minimum.value, key=lambda value: objective.sign * value)
+        budget.report("walk", best, objective.sign * -np.inf, pivots=minimum.pivots, starts=len(found))
         if minimum.status is Status.UNBOUNDED or budget.should_stop():
             break
     return _result(objective, found, k, len(points), budget)
+
+
+class _Reporter:
+    """Reports how far a walk has come, if it takes longer than a slice."""
+
+    def __init__(self, objective: Objective, best: float, finished: int, budget: Budget) -> None:
+        self._sign, self._best, self._finished, self._budget = objective.sign, best, finished, budget
+        self._last = budget.elapsed
+
+    def __call__(self, value: float) -> None:
+        if self._budget.elapsed - self._last < SLICE:
+            return
+        self._last = self._budget.elapsed
+        lowest = min(self._best, value, key=lambda v: self._sign * v)
+        self._budget.report("walk", lowest, self._sign * -np.inf, starts=self._finished)
 
 
 def _starting_points(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,16 +13,16 @@ from rectifold._engine.budget import Budget
 from rectifold._kernels.vertex_walk import DenseVertexWalk, WalkStatus
 from rectifold.core.errors import ProblemError
 from rectifold.core.result import Status
-from rectifold.programs.degenerate import DirectionalProgram, Outcome
+from rectifold.programs.degenerate import Decision, seconds_left
+from rectifold.programs.network_directions import NetworkDirections
 from rectifold.programs.objective import Objective
+from rectifold.programs.walk_driver import SLICE, drive
 
 __all__ = ["Descent", "RegionSimplex", "WalkStep"]
 
 Array = NDArray[np.float64]
 
-_SLICE = 0.1  # seconds in the kernel between two looks at the clock and the monitor
 _MAX_NODES = 20_000
-_NEVER = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +116,8 @@ class RegionSimplex:
             self._equalities,
         )
 
-    def descend(self, x: Array, budget: Budget) -> Descent:
-        """Walk down from a point of the domain.
+    def descend(self, x: Array, budget: Budget, note: Callable[[float], None] | None = None) -> Descent:
+        """Walk down from a point of the domain; ``note`` hears the network's output some ten times a second.
 
         Raises
         ------
@@ -125,30 +125,12 @@ class RegionSimplex:
             If the point is outside of the domain.
         """
         self._start(x)
-        n_programs = 0
-        while True:
-            code = WalkStatus(self._walk.run(_NEVER, _SLICE))
-            if code is WalkStatus.RUNNING:
-                if budget.should_stop():
-                    return self._stopped(budget.status(Status.TIME_LIMIT), n_programs)
-                continue
-            if code is not WalkStatus.DEGENERATE:
-                break
-            state, program = self._directional_program()
-            decision = program.decide(state["edges"], self._rng, _MAX_NODES, _seconds(budget))
-            n_programs += 1
-            if decision.outcome is Outcome.MINIMUM:
-                return self._ended(Status.LOCAL_OPTIMUM, "directional program", n_programs, decision.bound)
-            if decision.outcome is Outcome.UNDECIDED or decision.direction is None:
-                return self._stopped(budget.status(Status.DEGENERATE), n_programs)
-            self._walk.push(np.ascontiguousarray(decision.direction))
-            if budget.should_stop():
-                return self._stopped(budget.status(Status.TIME_LIMIT), n_programs)
-        if code is WalkStatus.MINIMUM:
-            return self._ended(Status.LOCAL_OPTIMUM, "vertex", n_programs)
-        if code is WalkStatus.UNBOUNDED:
-            return self._ended(Status.UNBOUNDED, "", n_programs)
-        return self._stopped(Status.NUMERICAL, n_programs)
+        sign = self.objective.sign
+        heard = None if note is None else lambda walk: note(sign * float(walk.trace[-1]))
+        end = drive(self._walk, lambda state: self._decide(state, budget), budget, note=heard)
+        values = np.array(self._walk.trace)
+        n_equalities = len(self._equalities)
+        return Descent(end.status, end.decided_by, self._walk.state(), values, end.n_programs, end.bound, n_equalities)
 
     def steps(self, x: Array) -> Iterator[WalkStep]:
         """Walk down from a point, one move at a time, up to the first vertex that the kernel calls the end."""
@@ -160,24 +142,17 @@ class RegionSimplex:
             yield WalkStep(state["x"], sign * state["value"], phase, state["basis"])
             if code is not WalkStatus.RUNNING:
                 return
-            code = WalkStatus(self._walk.run(1, _SLICE))
+            code = WalkStatus(self._walk.run(1, SLICE))
 
     def _start(self, x: Array) -> None:
         if not self.objective.domain.contains(x):
             raise ProblemError("the start is not a point of the domain")
         self._walk.start(np.ascontiguousarray(x, dtype=np.float64))
 
-    def _directional_program(self) -> tuple[dict[str, Any], DirectionalProgram]:
-        state = self._walk.state()
+    def _decide(self, state: dict[str, Any], budget: Budget) -> Decision:
         parts = (state["critical"], state["gradient_size"], state["fixed"])
-        return state, DirectionalProgram(self.objective, state["x"], *parts)
-
-    def _ended(self, status: Status, decided_by: str, n_programs: int, bound: float = -np.inf) -> Descent:
-        values = np.array(self._walk.trace)
-        return Descent(status, decided_by, self._walk.state(), values, n_programs, bound, len(self._equalities))
-
-    def _stopped(self, status: Status, n_programs: int) -> Descent:
-        return self._ended(status, "", n_programs)
+        program = NetworkDirections(self.objective, state["x"], *parts)
+        return program.decide(state["edges"], self._rng, _MAX_NODES, seconds_left(budget))
 
 
 def _independent(rows: Array) -> Array:
@@ -186,7 +161,3 @@ def _independent(rows: Array) -> Array:
         return np.ascontiguousarray(rows)
     _, sizes, directions = np.linalg.svd(rows, full_matrices=False)
     return np.ascontiguousarray(directions[sizes > 1e-11 * sizes[0]])
-
-
-def _seconds(budget: Budget) -> float | None:
-    return None if np.isinf(budget.remaining) else max(budget.remaining, 1e-3)

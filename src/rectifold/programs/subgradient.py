@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
 from rectifold.core.certificate import ConvexMinimumCertificate
-from rectifold.programs.degenerate import DirectionalProgram
+from rectifold.programs.network_directions import NetworkDirections
 from rectifold.programs.objective import Objective
 
 __all__ = ["zero_subgradient"]
@@ -25,7 +25,7 @@ def zero_subgradient(
     n_units = len(objective.lo)
     G, h = objective.domain.rows()
     E, e = objective.domain.equalities()
-    program = DirectionalProgram(objective, x, critical, 1.0, E)
+    program = NetworkDirections(objective, x, critical, 1.0, E)
     normals, response, weights, gradient = program.linear_parts()
     gains = weights * program.jumps
     if response.any() or np.any(gains < 0.0):

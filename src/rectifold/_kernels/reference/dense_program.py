@@ -29,6 +29,9 @@ class DenseProgram:
     offset : float
     """
 
+    least_gradient = 0.0
+    """A gradient below it is rounding, where the program knows."""
+
     def __init__(
         self, weights: Sequence[Array], biases: Sequence[Array], lo: Array, hi: Array, output: Array, offset: float
     ) -> None:

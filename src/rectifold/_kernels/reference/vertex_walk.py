@@ -10,15 +10,18 @@ constraints with independent normals N at zero; row k of ``A = N^{-T}`` is the e
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rectifold._kernels.reference.dense_program import DenseProgram
+from rectifold._kernels.reference.layer_program import LayerProgram
 from rectifold._kernels.reference.walk_line_search import RATE_TOL, SLOPE_TOL, TIE_TOL, LineSearch
 from rectifold._kernels.reference.walk_state import RUNNING, ZERO_TOL, WalkState
 
-__all__ = ["DenseVertexWalk"]
+__all__ = ["DenseVertexWalk", "LayerVertexWalk"]
 
 Array = NDArray[np.float64]
 
@@ -28,20 +31,8 @@ _DRIFT_TOL = 1e-11
 _REFRESH = 50
 
 
-class DenseVertexWalk(WalkState):
-    """Walk down a dense network over ``{x : G x <= h, E x = e}``.
-
-    Parameters
-    ----------
-    weights, biases : sequences of float64 arrays
-    lo, hi : (n_units,) float64 arrays
-    output : (n_L,) float64 array
-    offset : float
-    starts, columns, values, limits : arrays
-        Compressed rows of G and h.
-    fixed : (p, n) float64 array, independent rows
-        E; its right-hand side is whatever the start has.
-    """
+class VertexWalk(WalkState):
+    """Walk down a program over a domain; the parameters are those of `WalkState`."""
 
     # ------------------------------------------------------------------ driver
 
@@ -320,3 +311,40 @@ class DenseVertexWalk(WalkState):
             "crossings": self.crossings,
             "status": self.status,
         }
+
+
+class DenseVertexWalk(VertexWalk):
+    """Walk down a dense network over ``{x : G x <= h, E x = e}``.
+
+    Parameters
+    ----------
+    weights, biases : sequences of float64 arrays
+    lo, hi : (n_units,) float64 arrays
+    output : (n_L,) float64 array
+    offset : float
+    starts, columns, values, limits : arrays
+        Compressed rows of G and h.
+    fixed : (p, n) float64 array, independent rows
+        E; its right-hand side is whatever the start has.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Array],
+        biases: Sequence[Array],
+        lo: Array,
+        hi: Array,
+        output: Array,
+        offset: float,
+        *domain: Any,
+    ) -> None:
+        super().__init__(DenseProgram(weights, biases, lo, hi, output, offset), *domain)
+
+
+class LayerVertexWalk(VertexWalk):
+    """Walk down the L1 loss of a network over the weights of one layer; the parameters are those of `LayerProgram`."""
+
+    def __init__(self, *parts: Any) -> None:
+        program = LayerProgram(*parts)
+        none = np.zeros(0, np.int64)
+        super().__init__(program, np.zeros(1, np.int64), none, np.zeros(0), np.zeros(0), np.zeros((0, program.n)))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from rectifold._kernels.reference.dense_program import DenseProgram
 
 __all__ = ["RUNNING", "ZERO_TOL", "WalkState"]
 
@@ -18,23 +16,25 @@ ZERO_TOL = 1e-10  # a slack below this part of its typical size is zero
 
 
 class WalkState:
-    """Where a walk stands; the parameters are those of `DenseVertexWalk`."""
+    """Where a walk stands.
+
+    Parameters
+    ----------
+    program : DenseProgram or LayerProgram
+    starts, columns, values, limits, fixed : arrays
+        The domain, as in `DenseVertexWalk`.
+    """
 
     def __init__(
         self,
-        weights: Sequence[Array],
-        biases: Sequence[Array],
-        lo: Array,
-        hi: Array,
-        output: Array,
-        offset: float,
+        program: Any,
         starts: NDArray[np.int64],
         columns: NDArray[np.int64],
         values: Array,
         limits: Array,
         fixed: Array,
     ) -> None:
-        self._program = DenseProgram(weights, biases, lo, hi, output, offset)
+        self._program = program
         n, m = self._program.n, len(limits)
         dense = np.zeros((m, n))
         dense[np.repeat(np.arange(m), np.diff(starts)), columns] = values
@@ -42,7 +42,7 @@ class WalkState:
         self._G, self._h = dense / norms[:, None], limits / norms
         self._fixed = [np.array(row) for row in fixed]
         self._n, self._n_units, self._n_rows = n, self._program.n_units, m
-        self._kinked = np.concatenate([lo != hi, np.ones(m, bool)])
+        self._kinked = np.concatenate([program.lo != program.hi, np.ones(m, bool)])
         self._row_scale = np.concatenate([self._program.scale, np.ones(m)])
 
     # ------------------------------------------------------------------ state
@@ -55,7 +55,7 @@ class WalkState:
         self.pivots = self.crossings = self.zero_steps = 0
         self.trace: list[float] = []
         self.ray = np.zeros(self._n)
-        self.gradient_size = self.reach = 0.0  # reach: the largest |x_i| met
+        self.gradient_size, self.reach = self._program.least_gradient, 0.0  # reach: the largest |x_i| met
         self._finished_at = -1
         self._enter_region()
 
