@@ -45,7 +45,8 @@ class FirstLayerL1:
         The network with the trained layer.
     loss_ : float
     losses_ : ndarray
-        After every move, the start's first.
+        The lowest loss after every move, the start's first. Most moves go down a loss with kinks shifted by 1e-7 of
+        their size, and it is that one's values that are listed for them.
     certificate_ : LayerMinimumCertificate, OutputLayerCertificate or None
         Re-checked by :func:`rectifold.verify`; None where the end is degenerate or a limit was met.
     result_ : LayerResult

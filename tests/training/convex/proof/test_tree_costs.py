@@ -189,3 +189,10 @@ def test_work_is_left_for_a_dual_point_that_promises_more(case):
     shared = PricingProof(X, theta, levels).run(1.003, 3_000_000, reserve=lambda work: 1_500_000 + 0.01 * work)
     assert shared.work <= 3_000_000 * 1.02 + 50_000
     assert shared.rho >= all_in.rho
+
+
+def test_a_forecast_of_nothing_left_does_not_keep_an_attempt_alive(case, monkeypatch):
+    X, theta, levels = case
+    monkeypatch.setattr(GrowingTree, "expected_work", lambda self, bound: 0.0)
+    proven = PricingProof(X, theta, levels).run(1.003, 2_000_000)
+    assert proven.work <= 2_100_000

@@ -273,9 +273,11 @@ class PricingProof:
                 self._low = max(self._low, 1.0005 * rho)
                 return False
             rest, left = self._rest(trees, rho), end - self._known.work
-            missed = (self._known.work - begun + rest) / awaited  # dives: what is open may hide more than they show
+            missed = (self._known.work - begun + rest) / max(
+                awaited, 1.0
+            )  # dives: what is open may hide more than they show
             allowed = _RELIEF_SHARE * left / np.sqrt(max(missed, 1.0))
-            if rest > allowed:
+            if left <= 0 or rest > allowed:
                 self._costs.add_failure(rho, spent + (rest if rest < np.inf else spent))
                 afresh = self._costs.least_rho(self._low, self._high, _RELIEF_SHARE * left) or np.inf
                 larger = self._relief(trees, rho, min(most, afresh, self._high), allowed)
