@@ -63,7 +63,7 @@ def stochastic_descend(
     """
     used = np.flatnonzero(problem.design.any(axis=0))  # images have pixels that are never set
     inputs, spread = _scales(problem, used[used < problem.n_features])
-    X = (problem.design[:, used] / inputs).astype(np.float32)
+    X = np.ascontiguousarray(problem.design[:, used] / inputs, dtype=np.float32)  # rows are taken from it
     alpha = np.float32(problem.alpha / (inputs * spread))
     n, d = X.shape
     width, n_steps, batch = _sizes(problem, d, width, n_steps, seconds)
