@@ -196,3 +196,19 @@ def test_a_forecast_of_nothing_left_does_not_keep_an_attempt_alive(case, monkeyp
     monkeypatch.setattr(GrowingTree, "expected_work", lambda self, bound: 0.0)
     proven = PricingProof(X, theta, levels).run(1.003, 2_000_000)
     assert proven.work <= 2_100_000
+
+
+def test_fewer_dives_are_made_where_one_costs_much_of_the_budget(case, monkeypatch):
+    X, theta, levels = case
+    sides, made, estimate = cone_sides(X, theta), [], Side.estimate
+
+    def spy(self, bound, n_dives, paths=()):
+        made.append(n_dives)
+        return estimate(self, bound, n_dives, paths)
+
+    monkeypatch.setattr(Side, "estimate", spy)
+    counts = []
+    for budget in (0.0, 1e10, 1e6):
+        TreeCosts(sides, levels, budget).forecast(1.5)
+        counts.append(made[-1])
+    assert counts[1] > counts[0] > counts[2]

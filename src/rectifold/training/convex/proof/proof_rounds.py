@@ -29,7 +29,7 @@ def prove_in_rounds(problem: ConvexReLUProblem, dual: DyadicArray, objective: fl
     """
     own = DualPoint(problem, dual, objective, effort)
     wanted = (1.0 - _MUCH) * objective
-    direct = effort.max_work < _LEAST_WORK or own.promise(effort.max_work) >= wanted
+    direct = effort.max_work < _LEAST_WORK or effort.should_stop() or own.promise(effort.max_work) >= wanted
     shares = [] if direct else list(_SHARES)
     points, point, left = [own], own, effort.max_work
     best: DualBound | None = None

@@ -18,6 +18,8 @@ _GRID = tuple(2.0 * 0.82**k for k in range(-6, 33))
 """Values of rho - 1 at which random dives are made; in between the logarithm of the work is interpolated."""
 _WORK_PER_DIVE, _LEAST_DIVES, _MOST_DIVES = 1e7, 128, 512
 """Of the budget, for which another dive is made."""
+_DIVE_DEPTH, _DIVE_SHARE, _FEWEST_DIVES = 40, 0.005, 16
+"""Visits of every row by a dive, and the share of the budget that those at one rho may cost: fewer on large data."""
 _USED = 3
 """The latest finished proofs that the power law goes through."""
 _LEAST_POWER, _USUAL_POWER, _MOST_POWER = 0.7, 4.0, 8.0
@@ -69,6 +71,9 @@ class TreeCosts:
     def __init__(self, sides: Sequence[Side], levels: Array, budget: float) -> None:
         self._sides, self._levels = sides, levels
         self._n_dives = int(np.clip(budget / _WORK_PER_DIVE, _LEAST_DIVES, _MOST_DIVES))
+        if budget > 0.0:
+            affordable = _DIVE_SHARE * budget / (_DIVE_DEPTH * sides[0].row_weights.shape[1])
+            self._n_dives = max(min(self._n_dives, int(affordable)), _FEWEST_DIVES)
         self._dives: dict[float, Forecast] = {}
         self._finished: list[tuple[float, float]] = []
         self._missed = 0.0  # by the dives at the smallest rho finished, in the logarithm

@@ -80,7 +80,7 @@ def descend_and_price(
     for rounds in range(1, max_rounds + 1):
         neurons = prune(descend(problem, neurons, max_iter=_STEPS, single=single, should_stop=should_stop))
         neurons = _simplified(problem, neurons)
-        current, priced = _priced(problem, neurons, n_starts, should_stop(), rng, known, rounds)
+        current, priced = _priced(problem, neurons, n_starts, should_stop, rng, known, rounds)
         gain = np.inf if best is None else best.objective - current.objective
         stalled = 0 if gain > 1e-4 * current.objective else stalled + 1
         best = current if best is None or gain > 0 else best
@@ -121,7 +121,7 @@ def _priced(
     problem: ConvexReLUProblem,
     neurons: Neurons,
     n_starts: int,
-    is_late: bool,
+    should_stop: Callable[[], bool],
     rng: np.random.Generator,
     known: Array,
     rounds: int,
@@ -134,10 +134,11 @@ def _priced(
     if problem.fit_intercept:
         theta = problem.loss.to_domain(theta, problem.targets, problem.weights)
     own = neurons.directions / np.maximum(np.linalg.norm(neurons.directions, axis=1, keepdims=True), 1e-300)
-    if is_late:
+    if should_stop():
         n_starts = min(n_starts, _STARTS_WHEN_LATE)
         own = rng.permutation(own)[:_STARTS_WHEN_LATE]
-    priced = price(problem, theta, np.vstack([own, starting_directions(problem, n_starts, rng)]), known=known)
+    starts = np.vstack([own, starting_directions(problem, n_starts, rng)])
+    priced = price(problem, theta, starts, known=known, should_stop=should_stop)
     objective = _objective(problem, neurons)
     gap = scaled_gap(problem, objective, theta, priced.largest)
     return DescentResult(neurons, theta, objective, gap, priced.starts, rounds), priced

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ Array = NDArray[np.float64]
 
 _STEPS, _DECAY = (0.5, 0.1), 0.96
 _SEPARATION = 0.05
-_BLOCK_BYTES = 256 * 2**20
+_BLOCK_BYTES = 32 * 2**20
 _ASCENT_WORK = 4e8
 _FEWEST_STARTS = 32
 _SUBSAMPLE = 4096
@@ -87,6 +88,7 @@ def price(
     known: Array | None = None,
     max_iter: int = 120,
     coarse: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Priced:
     """Ascend from every start and return the distinct ends.
 
@@ -107,6 +109,8 @@ def price(
         Each iteration costs ``4 n d k`` operations in single-precision matrix products.
     coarse : bool
         Project on fewer cells and do not cross their kinks.
+    should_stop : callable
+        Ends the ascents early; the first block of starts is ascended in any case.
 
     Returns
     -------
@@ -122,12 +126,16 @@ def price(
     coordinates = Coordinates.of(problem.design)
     chunk = max(8, int(_BLOCK_BYTES / (8 * len(problem.design))))
     parts: list[tuple[Array, Array, Array]] = []
+    n_ascents = 0
     for job in jobs:
         mine = len(parts)
         values, outputs = job.evaluate(known)
         parts.append((known, outputs, values))
         for i in range(0, len(starts), chunk):
+            if i > 0 and should_stop():
+                break
             part = starts[i : i + chunk]
+            n_ascents += len(part)
             u = job.polish(job.climb(part, max_iter, coordinates))
             good = job.evaluate(part)[0] > _NEARLY_BEST * job.evaluate(u)[0].max(initial=0.0)
             u = np.vstack([u, part[good]])
@@ -143,7 +151,7 @@ def price(
             parts.append((u, outputs, values))
     directions, outputs, values = (np.concatenate(z) for z in zip(*parts, strict=True))
     kept = _distinct(coordinates.units(directions), outputs, values)
-    return Priced(directions[kept], outputs[kept], values[kept], len(jobs) * len(starts))
+    return Priced(directions[kept], outputs[kept], values[kept], n_ascents)
 
 
 def _signed_jobs(X: Array, theta: Array) -> list[_Signed]:
