@@ -51,7 +51,7 @@ def test_the_saved_network_predicts_unscaled_rows_as_the_estimator_does_scaled_o
 
 
 def test_onnx_holds_the_folded_network(rectifold, csv, tmp_path):
-    pytest.importorskip("onnx")
+    pytest.importorskip("onnx", reason="needs the extra 'onnx'")
     assert rectifold("fit", csv, "--target", "y", "--alpha", 0.05, "--save", "net.onnx").code == 0
     assert rectifold("fit", csv, "--target", "y", "--alpha", 0.05, "--save", "net.npz").code == 0
     points = np.random.default_rng(0).normal(size=(5, 6))

@@ -100,7 +100,7 @@ def test_a_missing_pooch_is_answered_with_the_pip_line(tmp_path, monkeypatch):
 
 
 def test_a_download_is_checked_against_its_checksum(tmp_path, monkeypatch):
-    pooch = pytest.importorskip("pooch")
+    pooch = pytest.importorskip("pooch", reason="downloads need the package pooch")
     source = tmp_path / "published.csv.gz"
     source.write_bytes(gzip.compress(b"1,2\n3,4\n", mtime=0))
     digest = hashlib.sha256(source.read_bytes()).hexdigest()

@@ -261,7 +261,7 @@ def test_high_rank_gives_cells_at_once():
 @pytest.mark.parametrize("name", sorted(kernels))
 def test_margins_against_the_minimum_norm_quadratic_program(name):
     """The largest margin is the distance of the signed rows' convex hull from the origin."""
-    cp = pytest.importorskip("cvxpy")
+    cp = pytest.importorskip("cvxpy", reason="an independent solver, in the extra of the tests")
     rows = Arrangement(gaussian(15, 4, seed=2)).rows
     cells = enumerate_cells(rows, max_cells=6)
     patterns = np.vstack([cells.patterns, ~cells.patterns ^ (np.arange(15) == 3)])

@@ -88,6 +88,6 @@ def _run_node(circuit: Circuit, node: Any, opset: int, values: dict[str, Value])
         outputs = run_step(step)
     except RectifoldError:
         raise
-    except (ValueError, TypeError, IndexError, RuntimeError, NotImplementedError, AttributeError) as error:
+    except (ValueError, TypeError, IndexError, RuntimeError, AttributeError) as error:
         raise step.refuse(f"cannot be folded ({error})") from error
     return {name: value for name, value in zip(node.output, outputs, strict=False) if name}

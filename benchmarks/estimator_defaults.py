@@ -1,6 +1,6 @@
 """What a user gets: the estimators at their defaults on seven tables, alpha in {0.3, 0.1, 0.03, 0.01} of alpha_max.
 
-    RECTIFOLD_DATA=... OMP_NUM_THREADS=1 python -m benchmarks.library_defaults [--tables airfoil ...] [--starts 3000]
+    RECTIFOLD_DATA=... OMP_NUM_THREADS=1 python -m benchmarks.estimator_defaults [--tables airfoil ...] [--starts 3000]
         [--minutes 10 --out ten_minutes]
 
 Features are standardised (population deviation), regression targets too, classes are two (logistic loss). Printed
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=12345)
     parser.add_argument("--minutes", type=float, default=0.0, help="CPU time of a second, longer proof")
-    parser.add_argument("--out", default="library_defaults", help="name of the files in the results' folder")
+    parser.add_argument("--out", default="estimator_defaults", help="name of the files in the results' folder")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     rows = []
