@@ -6,9 +6,10 @@ An extension that is present but cannot be loaded raises its own error: the fall
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+
+from rectifold._kernels.home import home
 
 __all__ = ["COMPILED", "ConeProjector", "ConeTreeSearch", "price_cones", "project_cones"]
 
@@ -16,8 +17,8 @@ _EXTENSION = "rectifold._kernels._compiled"
 
 COMPILED: bool = find_spec(_EXTENSION) is not None
 
-_cones = import_module(_EXTENSION if COMPILED else "rectifold._kernels.reference.cone_projection")
-_trees = import_module(_EXTENSION if COMPILED else "rectifold._kernels.reference.cone_tree")
+_cones = home("cone_projection")
+_trees = home("cone_tree")
 
 ConeProjector: Any = _cones.ConeProjector
 project_cones: Any = _cones.project_cones

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from rectifold._kernels.home import home
 
 __all__ = ["CellWalk", "max_margins"]
 
-_COMPILED = "rectifold._kernels._compiled"
-
-try:
-    _home = import_module(_COMPILED)
-except ModuleNotFoundError as error:  # a broken extension raises something else, and must not pass for a pure build
-    if error.name != _COMPILED:
-        raise
-    _home = import_module("rectifold._kernels.reference.arrangement")
+_home = home("arrangement")
 
 CellWalk: Any = _home.CellWalk
 max_margins: Any = _home.max_margins

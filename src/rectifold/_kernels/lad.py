@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
+
+from rectifold._kernels.home import home
 
 __all__ = ["LADWalk"]
 
-_COMPILED = "rectifold._kernels._compiled"
-
-try:
-    _home = import_module(_COMPILED)
-except ModuleNotFoundError as error:  # a broken extension raises something else, and must not pass for a pure build
-    if error.name != _COMPILED:
-        raise
-    _home = import_module("rectifold._kernels.reference.lad")
+_home = home("lad")
 
 LADWalk: Any = _home.LADWalk

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from enum import IntEnum
-from importlib import import_module
 from typing import Any
+
+from rectifold._kernels.home import home
 
 __all__ = ["DenseVertexWalk", "LayerVertexWalk", "WalkStatus"]
 
-_COMPILED = "rectifold._kernels._compiled"
-
-try:
-    _home = import_module(_COMPILED)
-except ModuleNotFoundError as error:  # a broken extension raises something else, and must not pass for a pure build
-    if error.name != _COMPILED:
-        raise
-    _home = import_module("rectifold._kernels.reference.vertex_walk")
+_home = home("vertex_walk")
 
 DenseVertexWalk: Any = _home.DenseVertexWalk
 LayerVertexWalk: Any = _home.LayerVertexWalk
