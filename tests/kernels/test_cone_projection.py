@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-
 import cvxpy as cp
 import numpy as np
 import pytest
@@ -13,7 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import nnls
 
-import rectifold
 from rectifold import _kernels
 from rectifold._kernels.reference import cone_projection as reference
 
@@ -348,27 +344,3 @@ def valid_arguments():
         "warm_index": COLD,
         "n_threads": 1,
     }
-
-
-@pytest.fixture
-def fresh_import(monkeypatch):
-    """Imports rectifold._kernels anew, and leaves the original in place afterwards."""
-    monkeypatch.setattr(rectifold, "_kernels", _kernels)
-    monkeypatch.delitem(sys.modules, "rectifold._kernels")
-    monkeypatch.delitem(sys.modules, "rectifold._kernels._compiled", raising=False)
-    return lambda: importlib.import_module("rectifold._kernels")
-
-
-def test_a_pure_wheel_uses_the_twin(fresh_import, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    pure = fresh_import()
-    assert pure.COMPILED is False
-    assert pure.project_cones is reference.project_cones
-
-
-@pytest.mark.skipif(not _kernels.COMPILED, reason="the pure wheel has no extension that could be broken")
-def test_a_broken_extension_is_not_replaced_silently(fresh_import, monkeypatch):
-    monkeypatch.setitem(sys.modules, "rectifold._kernels._compiled", None)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    with pytest.raises(ImportError):
-        fresh_import()

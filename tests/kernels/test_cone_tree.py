@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -438,11 +436,3 @@ def test_kernel_and_twin_decide_alike(kind, seed):
     for target in {1.01 * exact, 0.99 * exact} if exact > 1e-3 * scale else {0.01 * scale}:
         ours, twin = (run(home(*arguments), d, target) for home in (_kernels.ConeTreeSearch, Twin))
         assert ours[0] == twin[0] == (DONE if target > exact else REFUTED)
-
-
-def test_the_twin_serves_where_there_is_no_extension(monkeypatch):
-    """As in a wheel built without it."""
-    monkeypatch.setattr(rf, "_kernels", _kernels)  # put back what the import sets
-    monkeypatch.delitem(sys.modules, "rectifold._kernels")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert importlib.import_module("rectifold._kernels").ConeTreeSearch is Twin

@@ -6,16 +6,11 @@ An extension that is present but cannot be loaded raises its own error: the fall
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import Any
 
-from rectifold._kernels.home import home
+from rectifold._kernels.home import COMPILED, home
 
 __all__ = ["COMPILED", "ConeProjector", "ConeTreeSearch", "price_cones", "project_cones"]
-
-_EXTENSION = "rectifold._kernels._compiled"
-
-COMPILED: bool = find_spec(_EXTENSION) is not None
 
 _cones = home("cone_projection")
 _trees = home("cone_tree")

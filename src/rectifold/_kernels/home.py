@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
-__all__ = ["home"]
+__all__ = ["COMPILED", "home"]
 
-_COMPILED = "rectifold._kernels._compiled"
+_EXTENSION = "rectifold._kernels._compiled"
+
+COMPILED: bool = find_spec(_EXTENSION) is not None
 
 
 def home(twin: str) -> ModuleType:
@@ -15,9 +18,4 @@ def home(twin: str) -> ModuleType:
 
     A broken extension raises its own error: it must not pass for a pure build.
     """
-    try:
-        return import_module(_COMPILED)
-    except ModuleNotFoundError as error:
-        if error.name != _COMPILED:
-            raise
-        return import_module(f"rectifold._kernels.reference.{twin}")
+    return import_module(_EXTENSION if COMPILED else f"rectifold._kernels.reference.{twin}")
