@@ -427,6 +427,15 @@ def test_bad_targets_are_refused(home, target):
 # -- twin and kernel ---------------------------------------------------------------------------------------------------
 
 
+@every_home
+def test_a_node_without_rows_of_open_sign_costs_work(home):
+    """Around a gain that is all but the target the signs of all rows are soon known: a budget must end that too."""
+    arguments, exact, _ = instance("generic", 7, n=10, d=6)
+    found = run(home(*arguments), 6, exact * (1 + 1e-7), max_nodes=2000)
+    assert found[0] == QUOTA
+    assert found[3] >= 30 * found[4]
+
+
 @pytest.mark.skipif(not _kernels.COMPILED, reason="the pure wheel has no kernel to compare the twin with")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(50, 54))

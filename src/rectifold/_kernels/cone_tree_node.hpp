@@ -53,7 +53,7 @@ class ConeNodes {
     double smoothing;
     const int d, ld;
     Stack memory;
-    std::int64_t visited = 0;  // rows
+    std::int64_t visited = 0;  // rows, at least k^2 a bound
     Buffer<float> z_pos, z_neg, z_joint, high;
     Buffer<double> g, b2;  // b2: 0 below k
     std::vector<double> direction;

@@ -199,7 +199,7 @@ class TreeSearch : ConeRelaxation {
         ++report.n_nodes;
         report.max_depth = std::max(report.max_depth, cone.depth);
         for (int round = 0;; ++round) {
-            visited += list.n_pos + list.n_neg;
+            visited += std::max(list.n_pos + list.n_neg, cone.k * cone.k);  // rows, or what the projection costs
             const double r = round == 0 ? inherited(cone) : residual(cone);
             const double limit = r < target ? std::sqrt(target * target - r * r) : -1.0;
             least = std::min(least, r);

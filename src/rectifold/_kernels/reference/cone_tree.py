@@ -87,7 +87,7 @@ class ConeTreeSearch:
         target : float
             The bound to prove, positive; g(u) > target at some unit u refutes it.
         max_work, max_nodes : int
-            Rows visited and nodes examined after which to stop; a node at least is examined.
+            Rows visited, at least k^2 a node of k rays, and nodes examined after which to stop; a node at least is.
         keep_leaves : bool
 
         Returns
@@ -230,7 +230,7 @@ class _Run:
         self._stack = [_Pending(tuple(int(entry) for entry in path), None) for path in reversed(paths)]
         self._codes: list[int] = []
         self._leaves: list[Leaf] = []
-        self._examined = self._max_depth = 0
+        self._work = self._max_depth = 0
         self._best_value, self._best_u = 0.0, np.zeros(problem.d)
 
     def finish(self, max_work: int, max_nodes: int, keep_leaves: bool) -> Subtrees:
@@ -253,10 +253,6 @@ class _Run:
             alphas=np.array([leaf.alpha for leaf in leaves], dtype=np.uint8).reshape(-1, self._problem.n),
             duals=np.array([leaf.dual for leaf in leaves], dtype=np.float64).reshape(-1, self._problem.d),
         )
-
-    @property
-    def _work(self) -> int:
-        return self._examined * self._problem.n
 
     def _visit(self, pending: _Pending) -> int:
         """Examine the node on top of the stack; it stays there, open, if that ends the search."""
@@ -286,7 +282,7 @@ class _Run:
         return cone
 
     def _examine(self, cone: Cone) -> tuple[Leaf | Split, Floats]:
-        self._examined += 1
+        self._work += max(self._problem.n, len(cone.rays) ** 2)
         return self._problem.examine(cone, self._target)
 
     def _look_at(self, points: Floats) -> bool:

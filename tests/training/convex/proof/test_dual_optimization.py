@@ -46,6 +46,7 @@ def stop_at(monkeypatch):
     def stop(rho):
         monkeypatch.setattr(dual_point, "_goal", lambda enough: rho)
         monkeypatch.setattr(proof_rounds, "_LEAST_WORK", np.inf)
+        monkeypatch.setattr(dual_point, "_LEAST_TO_OPTIMIZE", 0)
 
     return stop
 
@@ -132,6 +133,13 @@ def test_no_bound_is_above_the_optimum(seed, stop_at):
         assert verdict.holds, f"{case.name}: {verdict}"
     if not DualOptimization.applies(problem):
         assert info.n_passes == 0
+
+
+def test_a_small_budget_is_left_to_the_trees(diab4, monkeypatch):
+    monkeypatch.setattr(dual_point, "_goal", lambda enough: 1.5)
+    for max_work, optimizes in ((500_000_000, False), (700_000_000, True)):
+        info = lower_bound(*diab4, effort=ProofEffort(gap_tol=1e-6, max_work=max_work))[2]
+        assert (info.n_passes > 0) == optimizes
 
 
 def test_most_random_problems_gain(stop_at, monkeypatch):

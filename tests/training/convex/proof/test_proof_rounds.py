@@ -13,7 +13,7 @@ from rectifold._engine.executor import TaskPool
 from rectifold.certify import verify
 from rectifold.core.certificate_format import to_arrays
 from rectifold.core.rounding import DyadicArray
-from rectifold.training.convex.proof import proof_rounds
+from rectifold.training.convex.proof import dual_point, proof_rounds
 from rectifold.training.convex.proof.dual_point import DualPoint
 from rectifold.training.convex.proof.global_bound import ProofEffort, lower_bound
 
@@ -30,6 +30,7 @@ def hard():
 def in_rounds(monkeypatch):
     """Small budgets are worth rounds, too; return the points whose pricing was bounded, the network's first."""
     monkeypatch.setattr(proof_rounds, "_LEAST_WORK", 0)
+    monkeypatch.setattr(dual_point, "_LEAST_TO_OPTIMIZE", 0)
     points = []
     prove = DualPoint.prove
 

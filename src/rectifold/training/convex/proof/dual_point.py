@@ -30,6 +30,8 @@ _LEAST_SIZE = 1e-140
 """Of the gains, below which the cheap bound is as good as any."""
 _MAX_SIZE = 2e7
 """Entries of the design up to which trees are tried."""
+_LEAST_TO_OPTIMIZE = 6e8
+"""Budget below which the programs that optimise a dual point take longer than they are worth, in CPU time."""
 _GAINED = 0.13
 """Of the gap at a network's own dual point, that optimising it on the same trees is expected to close."""
 
@@ -281,7 +283,8 @@ class DualPoint:
         return _Trees(rows, gains, directions, levels, base, goal, proof)
 
     def _can_optimize(self) -> bool:
-        return self.objective is not None and DualOptimization.applies(self.problem)
+        enough = self.effort.max_work >= _LEAST_TO_OPTIMIZE
+        return enough and self.objective is not None and DualOptimization.applies(self.problem)
 
     def _reserve(self, tree_work: float) -> float:
         assert self._trees is not None

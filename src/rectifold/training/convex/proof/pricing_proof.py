@@ -42,6 +42,8 @@ _MOST_RELIEF = 1.3
 """Factor of rho - 1 by which an earlier attempt may give way: beyond, its work is better spent on the next."""
 _RELIEF_SHARE, _RELIEF_STEPS = 0.9, 6
 """Of the work left, that the rest of an attempt may be expected to need; bisections for the rho that makes it so."""
+_ABOVE = 0.2
+"""Of the way from a refuted rho to the one proven: trees at less may meet one larger gain after the other."""
 _CLEAN = 1.1
 """Up to this factor of rho - 1 the work of an attempt that gave way tells what its last rho costs."""
 _LAST_CHECK = 0.04
@@ -212,6 +214,11 @@ class PricingProof:
             self._attempt(self._low, share, goal, np.inf, should_stop, on_progress)
         return self._known
 
+    def _above(self, refuted: float) -> float:
+        """Return a rho worth a trial after a refuted one: neighbours of the gain met may gain a little more."""
+        step = 0.0 if self._high == np.inf else _ABOVE * (self._high - refuted)
+        return max(1.0005 * refuted, refuted + step)
+
     def _first(self, goal: float, left: float) -> _Step | None:
         """Return the goal where its trees are so cheap that there is nothing to prepare."""
         cheap = self._low == goal and self._costs.forecast(goal).careful <= _GOAL_SHARE * left
@@ -270,7 +277,7 @@ class PricingProof:
                 break
             if status is not TreeStatus.WORK_LIMIT:
                 self._costs.add_failure(rho, spent)
-                self._low = max(self._low, 1.0005 * rho)
+                self._low = max(self._low, self._above(rho))
                 return False
             rest, left = self._rest(trees, rho), end - self._known.work
             missed = (self._known.work - begun + rest) / max(

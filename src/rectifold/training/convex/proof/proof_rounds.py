@@ -14,11 +14,11 @@ from rectifold.training.convex.proof.dual_point import BoundInfo, DualBound, Dua
 
 __all__ = ["prove_in_rounds"]
 
-_LEAST_WORK = 1e9
+_LEAST_WORK = 1.2e9
 """Of a budget that is worth several rounds: dives cost about as much as 1e8 a point."""
 _SHARES = (0.08, 0.25)
 """Of the work left, for the rounds before the last."""
-_MUCH = 0.12
+_MUCH = 0.15
 """A relative gap that is worth looking for a better dual point."""
 
 
