@@ -184,7 +184,7 @@ def test_more_walks_are_never_worse_and_repeatable():
     net, X, y = recipe(200, 4, 5, False)
     losses = [rf.FirstLayerL1(net, n_walks=4).fit(X, y).loss_ for _ in range(2)]
     assert losses[0] == losses[1]
-    assert losses[0] <= rf.FirstLayerL1(net).fit(X, y).loss_
+    assert losses[0] < 0.995 * rf.FirstLayerL1(net, n_walks=1).fit(X, y).loss_
 
 
 def test_limits_end_the_walk_with_what_it_has():

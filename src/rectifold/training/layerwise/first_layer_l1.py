@@ -31,8 +31,9 @@ class FirstLayerL1:
     layer : int
         0 is the first; ``len(net.weights) - 1`` the output layer.
     n_walks : int
-        Walks from the same start that differ in random shifts of 1e-7, of which the lowest end counts. Ends differ by
-        some per cent.
+        The first from the weights there are, each other one from near the lowest end so far, every unit kicked by a tenth
+        of its length; the lowest end counts. Ends of single walks differ by some per cent, and a walk from a kick takes
+        a third to two thirds of the moves.
     max_moves : int or None
         Stop early, without a certificate; the last per cent of the loss takes up to half of the moves.
     time_limit : float or None
@@ -61,7 +62,7 @@ class FirstLayerL1:
         net: ReLUNetwork,
         layer: int = 0,
         *,
-        n_walks: int = 1,
+        n_walks: int = 3,
         max_moves: int | None = None,
         time_limit: float | None = None,
         random_state: int | np.random.Generator | None = 0,

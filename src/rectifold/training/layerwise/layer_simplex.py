@@ -21,6 +21,7 @@ __all__ = ["LayerDescent", "LayerSimplex"]
 Array = NDArray[np.float64]
 
 _SHIFT = 1e-7
+_KICK = 0.1
 _MAX_NODES = 1_000
 _MAX_SECONDS = 10.0  # for one mixed-integer program
 
@@ -71,28 +72,34 @@ class LayerSimplex:
         self._data, self._rng, self._budget = data, random_state, budget
 
     def descend(self, theta: Array, n_walks: int, max_moves: int = NEVER) -> LayerDescent:
-        """Walk down from weights; of several shifted walks the lowest end is walked on from."""
+        """Walk down from weights, and again from near the lowest end so far, some times; go on from the lowest."""
         start = self._data.loss(theta)
         best, low, path = theta, start, np.array([start])
         pivots = crossings = 0
-        for _ in range(n_walks):
-            end, trace, counts = self._shifted(theta, max_moves)
+        for i in range(n_walks):
+            left = max(max_moves + 1 - len(path), 0)
+            if left == 0 or self._budget.should_stop():
+                break
+            end, trace, counts = self._shifted(best if i == 0 else self._kicked(best), left)
             pivots, crossings = pivots + counts[0], crossings + counts[1]
             loss = self._data.loss(end)
-            if loss < low:
-                # the shifted loss differs in the ninth digit or so: what is reported lies between start and end
-                best, low, path = end, loss, np.append(start, np.clip(trace[1:], loss, start))
-            if self._budget.should_stop():
-                break
+            # the shifted loss differs in the ninth digit or so: what is reported lies between start and end
+            path = np.append(path, np.clip(trace[1:], min(loss, low), low))
+            best, low = (end, loss) if loss < low else (best, low)
         walk = self._walk(np.zeros((self._data.width, len(self._data.inputs))))
         walk.start(best)
-        left = max_moves if max_moves == NEVER else max(max_moves + 1 - len(path), 0)
-        finish = drive(walk, self._decide, self._budget, left, self._note)
+        finish = drive(walk, self._decide, self._budget, max(max_moves + 1 - len(path), 0), self._note)
         state = walk.state()
         losses = np.minimum.accumulate(np.append(path, walk.trace[1:]))
         pivots, crossings = pivots + state["pivots"], crossings + state["crossings"]
         status = finish.status if finish.status is not Status.UNBOUNDED else Status.NUMERICAL  # no loss is unbounded
         return LayerDescent(status, finish.decided_by, state["x"], state, losses, pivots, crossings)
+
+    def _kicked(self, theta: Array) -> Array:
+        """Weights near these: each unit's are moved by about a tenth of their length."""
+        rows = theta.reshape(self._data.width, -1)
+        size = _KICK / np.sqrt(rows.shape[1]) * np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray((rows + size * self._rng.standard_normal(rows.shape)).ravel())
 
     def _shifted(self, theta: Array, max_moves: int) -> tuple[Array, Array, tuple[int, int]]:
         """The end of a walk down the shifted loss, its values and its numbers of pivots and crossings."""

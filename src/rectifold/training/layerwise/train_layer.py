@@ -42,9 +42,9 @@ def train_layer(
     budget : Budget
     rng : Generator
     n_walks : int
-        Walks from the same start with different shifts, of which the lowest goes on.
+        The first from the weights there are, each other one from near the lowest end so far.
     max_moves : int, optional
-        For each walk; the output layer takes what it needs.
+        Of all walks; the output layer takes what it needs.
     """
     if layer == len(network.weights) - 1:
         return _output_layer(problem, network, budget, rng)
