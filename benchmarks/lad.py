@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +128,9 @@ def methods() -> dict[str, Method]:
         "scikit-learn highs": scikit_learn("highs"),
         "scikit-learn highs-ipm": scikit_learn("highs-ipm"),
     }
-    try:
-        import statsmodels.regression.quantile_regression
-
+    if find_spec("statsmodels"):
         found["statsmodels"] = statsmodels
-    except ImportError:
+    else:
         print("statsmodels is not installed: left out")
     check = ["Rscript", "-e", "library(quantreg)"]
     if shutil.which("Rscript") and subprocess.run(check, capture_output=True, check=False).returncode == 0:

@@ -31,9 +31,9 @@ class FirstLayerL1:
     layer : int
         0 is the first; ``len(net.weights) - 1`` the output layer.
     n_walks : int
-        The first from the weights there are, each other one from near the lowest end so far, every unit kicked by a tenth
-        of its length; the lowest end counts. Ends of single walks differ by some per cent, and a walk from a kick takes
-        a third to two thirds of the moves.
+        The first from the weights there are, each other one from near the lowest end so far, every unit kicked by a
+        tenth of its length; the lowest end counts. Ends of single walks differ by some per cent, and a walk from a kick
+        takes a third to two thirds of the moves.
     max_moves : int or None
         Stop early, without a certificate; the last per cent of the loss takes up to half of the moves.
     time_limit : float or None
