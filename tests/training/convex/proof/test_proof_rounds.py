@@ -56,6 +56,16 @@ def test_another_point_proves_more_within_the_budget(hard, in_rounds, monkeypatc
     assert gap(found) < 0.8 * gap(alone)
 
 
+def test_what_the_last_round_leaves_is_worth_another_at_its_point(in_rounds, monkeypatch):
+    case = trained(fraction=0.05, n=60, d=8)
+    found = lower_bound(*case, effort=ProofEffort(max_work=WORK))
+    assert found[2].work <= 1.05 * WORK
+    monkeypatch.setattr(proof_rounds, "_LEAST_REST", np.inf)
+    cut_short = lower_bound(*case, effort=ProofEffort(max_work=WORK))
+    assert cut_short[2].work < 0.8 * WORK
+    assert gap(found) < 0.8 * gap(cut_short)
+
+
 @pytest.mark.parametrize("keep_leaves", [False, True])
 def test_what_it_proves_is_verified_and_no_more(hard, in_rounds, keep_leaves):
     bound, certificate, _ = lower_bound(*hard, effort=ProofEffort(max_work=WORK, keep_leaves=keep_leaves))

@@ -18,7 +18,9 @@ _LEAST_WORK = 1.2e9
 """Of a budget that is worth several rounds: dives cost about as much as 1e8 a point."""
 _SHARES = (0.08, 0.25)
 """Of the work left, for the rounds before the last."""
-_MUCH = 0.15
+_LEAST_REST = 0.2
+"""Of the budget: what is left by the last round is worth another one, at the point that it found."""
+_MUCH = 0.12
 """A relative gap that is worth looking for a better dual point."""
 
 
@@ -35,16 +37,18 @@ def prove_in_rounds(problem: ConvexReLUProblem, dual: DyadicArray, objective: fl
     best: DualBound | None = None
     counts: BoundInfo | None = None
     while True:
-        is_last = not shares
-        allowed = left if is_last else int(shares.pop(0) * left)
+        allowed = int(shares.pop(0) * left) if shares else left
         proven = point.prove(allowed, reserves=point is own)
         found = point.optimized(proven, allowed - proven.info.work)
-        left -= found.info.work
+        before, left = left, left - found.info.work
         counts = _added(counts, found.info)
         best = found if best is None or found.value > best.value else best
-        if is_last or counts.violator is not None or best.value >= own.wanted or effort.should_stop():
+        if counts.violator is not None or best.value >= own.wanted or effort.should_stop():
             break
-        if found.dual is not proven.dual:
+        is_new = found.dual is not proven.dual
+        if allowed == before and (not is_new or left < _LEAST_REST * effort.max_work):
+            break
+        if is_new:
             points.append(DualPoint(problem, found.dual, objective, effort, is_networks=False))
         promises = [candidate.promise(left) for candidate in points]
         point = points[promises.index(max(promises))]
