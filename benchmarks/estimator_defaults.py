@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 REGRESSION = ("airfoil", "concrete", "energy", "diabetes")
 CLASSIFICATION = ("banknote", "pima", "breast_cancer")
 FRACTIONS = (0.3, 0.1, 0.03, 0.01)
+LEAST_USE = 0.6
+"""Of the minutes: a proof that ends earlier was given too little work, at the rate of a short one."""
 
 
 def load(name: str) -> tuple[Array, Array]:
@@ -51,12 +53,15 @@ def number_of_starts(statistics: Any, default: int) -> int:
 
 
 def prove_on(est: Any, X: Array, y: Array, clock: Clock, minutes: float) -> dict[str, Any]:
-    """Fit again from where the estimator is, with work worth so many CPU minutes for the proof."""
-    rate = est.result_.stats["proof_work"] / (time.process_time() - clock.start)
-    again = Clock()
-    est.set_params(warm_start=True, max_work=int(60.0 * minutes * rate)).fit(X, y, callback=again)
-    return {"gap_later": est.gap_, "cpu_later": time.process_time() - again.start,
-            "work_later": int(est.result_.stats["proof_work"])}  # fmt: skip
+    """Fit again from where the estimator is, with work worth so many CPU minutes for the proof, at most twice."""
+    cpu = time.process_time() - clock.start
+    for _ in range(2):
+        again, rate = Clock(), est.result_.stats["proof_work"] / cpu
+        est.set_params(warm_start=True, max_work=int(60.0 * minutes * rate)).fit(X, y, callback=again)
+        cpu = time.process_time() - again.start
+        if est.gap_ <= est.gap_tol or cpu >= LEAST_USE * 60.0 * minutes:
+            break
+    return {"gap_later": est.gap_, "cpu_later": cpu, "work_later": int(est.result_.stats["proof_work"])}
 
 
 def run(name: str, fraction: float, starts: int, seed: int, minutes: float) -> dict[str, Any]:

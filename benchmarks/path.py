@@ -5,7 +5,7 @@
 - `patterns`: on the patterns of 100 random gates, to a true relative gap of 1e-6 a point.
 - `all`: over all patterns, to a priced gap of 1e-3 a point; both sides' networks are priced again by independent code.
 - `scnn`: ten alphas on the same given patterns (ones in the matrix), each of our points to the smallest true gap that
-  pyscnn reaches on any. It runs under `RECTIFOLD_PEERS_PYTHON`.
+  pyscnn reaches on any, at its own tolerance `--scnn-tol`. It runs under `RECTIFOLD_PEERS_PYTHON`.
 - `sets`: how the whole optimal set moves: two columns of a UCI table, all patterns enumerated, the minimum-norm path
   with its search for jumps, and the width of the optimal set (the sum of the ranges of its multipliers over their
   sum). Where it opens, bisection tells growth from a point, which shrinks with the interval, from a discontinuity.
@@ -41,7 +41,7 @@ TABLES = ("diabetes", "concrete", "breast")
 PLAIN: dict[str, Any] = {"hidden_bias": False, "fit_intercept": False}
 PLANES = {"yacht": (0, 1), "energy": (2, 6), "seeds": (2, 3), "autompg": (0, 1)}
 BISECTIONS = 20
-PATTERN_TOL, PRICED_TOL, SCNN_TOL = 1e-6, 1e-3, 1e-6
+PATTERN_TOL, PRICED_TOL = 1e-6, 1e-3
 
 
 def load(name: str) -> tuple[Array, Array]:
@@ -109,7 +109,7 @@ def priced_again(X: Array, y: Array, alpha: float, network: rf.ReLUNetwork) -> f
                  seed=12345).priced_gap  # fmt: skip
 
 
-def beside_scnn(name: str, n_alphas: int = 10, eps: float = 1e-2) -> Record:
+def beside_scnn(name: str, n_alphas: int = 10, eps: float = 1e-2, scnn_tol: float = 1e-6) -> Record:
     """Ten alphas: pyscnn's path, then ours to the smallest gap that it reached."""
     X, y = load(name)
     n = len(X)
@@ -118,7 +118,7 @@ def beside_scnn(name: str, n_alphas: int = 10, eps: float = 1e-2) -> Record:
     ordered = {(X @ g > 0).tobytes(): g for g in gates.T}
     chosen = np.stack([ordered[column.tobytes()] for column in patterns.T], axis=1)
     alphas = rf.alpha_max(X, y, patterns, **PLAIN) * np.geomspace(0.9, eps, n_alphas)
-    theirs = scnn_path(X, y, chosen, patterns, alphas)
+    theirs = scnn_path(X, y, chosen, patterns, alphas, scnn_tol)
     scores = [score_blocks(X, y, patterns, n * a, W) for a, W in zip(alphas, theirs["W"], strict=True)]
     tol = max(min(score.relative_gap for score in scores), 1e-12)
     path, cpu = timed(lambda: rf.convex_relu_path(X, y, alphas, patterns, tol=tol, **PLAIN))
@@ -126,7 +126,7 @@ def beside_scnn(name: str, n_alphas: int = 10, eps: float = 1e-2) -> Record:
             for a, net in zip(path.alphas, path.networks, strict=True)]  # fmt: skip
     return {
         "section": "scnn", "table": name, "n_alphas": n_alphas, "eps": eps, "tol": tol, "cpu": cpu,
-        "scnn_cpu": float(theirs["cpu"]), "scnn_wall": float(theirs["wall"]), "ratio": float(theirs["cpu"]) / cpu,
+        "scnn_tol": scnn_tol, "scnn_cpu": float(theirs["cpu"]), "scnn_wall": float(theirs["wall"]), "ratio": float(theirs["cpu"]) / cpu,
         "gaps": [score.relative_gap for score in ours], "scnn_gaps": [score.relative_gap for score in scores],
         "better_everywhere": all(a.relative_gap <= b.relative_gap for a, b in zip(ours, scores, strict=True)),
     }  # fmt: skip
@@ -177,13 +177,13 @@ def width_of_set(X: Array, y: Array, patterns: NDArray[np.bool_], alpha: float) 
     return float((high - low).sum() / optima.minimum_norm().multipliers.sum())
 
 
-def scnn_path(X: Array, y: Array, gates: Array, patterns: NDArray[np.bool_], alphas: Array) -> Any:
+def scnn_path(X: Array, y: Array, gates: Array, patterns: NDArray[np.bool_], alphas: Array, tol: float) -> Any:
     """Run pyscnn in the peers' interpreter."""
     python = os.environ.get("RECTIFOLD_PEERS_PYTHON", sys.executable)
     with tempfile.TemporaryDirectory() as folder:
         given, out = Path(folder) / "data.npz", Path(folder) / "out.npz"
         np.savez(given, X=X, y=y, gates=gates, patterns=patterns, alphas=alphas)
-        command = [python, "-m", "benchmarks.peers.scnn_path", str(given), str(SCNN_TOL), str(out)]
+        command = [python, "-m", "benchmarks.peers.scnn_path", str(given), str(tol), str(out)]
         subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
         with np.load(out) as stored:
             return {key: stored[key] for key in stored.files}
@@ -231,6 +231,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="*", default=None, help=f"default {TABLES}, for sets {tuple(PLANES)}")
     parser.add_argument("--n-alphas", type=int, default=100)
     parser.add_argument("--eps", type=float, default=None, help="default 1e-3; 3e-2 over all, 1e-2 scnn")
+    parser.add_argument("--scnn-tol", type=float, default=1e-6)
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     store = RESULTS / "path.json"
@@ -240,7 +241,8 @@ def main() -> None:
         for name in arguments.tables or (PLANES if section == "sets" else TABLES):
             n_alphas = min(arguments.n_alphas, 10) if section == "scnn" else arguments.n_alphas
             eps = default[section] if arguments.eps is None else arguments.eps
-            stored[f"{section} {name}"] = sections[section](name, n_alphas, eps)
+            options = {"scnn_tol": arguments.scnn_tol} if section == "scnn" else {}
+            stored[f"{section} {name}"] = sections[section](name, n_alphas, eps, **options)
             store.write_text(json.dumps(stored, indent=1))
             print(json.dumps(stored[f"{section} {name}"]), flush=True)
     (RESULTS / "path.md").write_text(table(list(stored.values())))
