@@ -126,7 +126,8 @@ def beside_scnn(name: str, n_alphas: int = 10, eps: float = 1e-2, scnn_tol: floa
             for a, net in zip(path.alphas, path.networks, strict=True)]  # fmt: skip
     return {
         "section": "scnn", "table": name, "n_alphas": n_alphas, "eps": eps, "tol": tol, "cpu": cpu,
-        "scnn_tol": scnn_tol, "scnn_cpu": float(theirs["cpu"]), "scnn_wall": float(theirs["wall"]), "ratio": float(theirs["cpu"]) / cpu,
+        "scnn_tol": scnn_tol, "scnn_cpu": float(theirs["cpu"]), "scnn_wall": float(theirs["wall"]),
+        "ratio": float(theirs["cpu"]) / cpu,
         "gaps": [score.relative_gap for score in ours], "scnn_gaps": [score.relative_gap for score in scores],
         "better_everywhere": all(a.relative_gap <= b.relative_gap for a, b in zip(ours, scores, strict=True)),
     }  # fmt: skip
