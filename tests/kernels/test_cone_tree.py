@@ -371,6 +371,21 @@ def test_random_dives_estimate_the_tree(home):
 
 
 @every_home
+@pytest.mark.parametrize("n_done", [10, 60])
+def test_dives_below_what_is_open_estimate_the_rest_of_a_tree(home, n_done):
+    arguments, target = hard()
+    search = home(*arguments)
+    open_paths = run(search, 4, target, max_nodes=n_done)[2]
+    assert len(open_paths) > (0 if n_done > 10 else 4)  # of more than four every dive takes one
+    rest = run(search, 4, target, paths=open_paths)
+    nodes, work, error, failed = search.estimate(target, 1000, 0, 250, open_paths)
+    assert failed == 0.0
+    assert abs(nodes - rest[4]) <= 5 * error
+    assert error < 0.3 * rest[4]
+    assert 0.3 * rest[3] < work < 3 * rest[3]
+
+
+@every_home
 def test_dives_that_hit_the_depth_limit_are_counted_apart(home):
     arguments, target = hard()
     assert 0.5 < home(*arguments).estimate(target, 50, 0, 3)[3] <= 1.0
