@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from rectifold.core.problem import ConvexReLUProblem
 from rectifold.core.rounding import DyadicArray
 from rectifold.training.convex.proof.dual_point import BoundInfo, DualBound, DualPoint, ProofEffort
@@ -18,8 +20,8 @@ _LEAST_WORK = 1.2e9
 """Of a budget that is worth several rounds: dives cost about as much as 1e8 a point."""
 _SHARES = (0.08, 0.25)
 """Of the work left, for the rounds before the last."""
-_LEAST_REST = 0.2
-"""Of the budget: what is left by the last round is worth another one, at the point that it found."""
+_LEAST_REST, _LEAST_GAIN = 0.2, 0.05
+"""What the last round leaves of the budget and takes from the gap, where another is worth it at the point it found."""
 _MUCH = 0.12
 """A relative gap that is worth looking for a better dual point."""
 
@@ -42,11 +44,13 @@ def prove_in_rounds(problem: ConvexReLUProblem, dual: DyadicArray, objective: fl
         found = point.optimized(proven, allowed - proven.info.work)
         before, left = left, left - found.info.work
         counts = _added(counts, found.info)
-        best = found if best is None or found.value > best.value else best
+        gain = np.inf if best is None else (found.value - best.value) / (objective - best.value)
+        best = found if best is None or gain > 0.0 else best
         if counts.violator is not None or best.value >= own.wanted or effort.should_stop():
             break
         is_new = found.dual is not proven.dual
-        if allowed == before and (not is_new or left < _LEAST_REST * effort.max_work):
+        goes_on = is_new and gain >= _LEAST_GAIN and left >= max(_LEAST_REST * effort.max_work, _LEAST_WORK)
+        if allowed == before and not goes_on:
             break
         if is_new:
             points.append(DualPoint(problem, found.dual, objective, effort, is_networks=False))
