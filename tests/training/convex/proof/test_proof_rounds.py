@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from rectifold.certify import verify
 from rectifold.core.certificate_format import to_arrays
 from rectifold.core.rounding import DyadicArray
 from rectifold.training.convex.proof import dual_point, proof_rounds
-from rectifold.training.convex.proof.dual_point import DualPoint
+from rectifold.training.convex.proof.dual_point import BoundInfo, DualBound, DualPoint
 from rectifold.training.convex.proof.global_bound import ProofEffort, lower_bound
 
 WORK = 200_000_000
@@ -56,14 +57,50 @@ def test_another_point_proves_more_within_the_budget(hard, in_rounds, monkeypatc
     assert gap(found) < 0.8 * gap(alone)
 
 
-def test_what_the_last_round_leaves_is_worth_another_at_its_point(in_rounds, monkeypatch):
-    case = trained(fraction=0.05, n=60, d=8)
-    found = lower_bound(*case, effort=ProofEffort(max_work=WORK))
-    assert found[2].work <= 1.05 * WORK
-    monkeypatch.setattr(proof_rounds, "_LEAST_REST", np.inf)
-    cut_short = lower_bound(*case, effort=ProofEffort(max_work=WORK))
-    assert cut_short[2].work < 0.8 * WORK
-    assert gap(found) < 0.8 * gap(cut_short)
+class Scripted:
+    """A dual point whose rounds take given shares of the budget and reach given values of an objective of 1."""
+
+    rounds: ClassVar[list[tuple[float, float, bool]]] = []
+    budget, left = 10**10, 10**10
+
+    def __init__(self, problem, dual, objective, effort, is_networks=True):
+        self.dual, self.is_networks = dual, is_networks
+        self.wanted = 0.99
+
+    def promise(self, max_work):
+        return 0.95 if self.is_networks else 0.98
+
+    def prove(self, max_work, reserves=True):
+        assert max_work == Scripted.left
+        share, value, is_new = Scripted.rounds.pop(0)
+        work = int(share * Scripted.budget)
+        Scripted.left -= work
+        self.found = DualBound(object() if is_new else self.dual, 1.0, None, None, BoundInfo(1, 1, 1, work=work), value)
+        return replace(self.found, dual=self.dual)
+
+    def optimized(self, bound, max_work):
+        return self.found
+
+
+@pytest.mark.parametrize(
+    ("rounds", "done"),
+    [
+        pytest.param([(0.5, 0.6, True), (0.45, 0.8, True)], 2, id="goes on"),
+        pytest.param([(0.5, 0.6, False)], 1, id="no other point"),
+        pytest.param([(0.85, 0.6, True)], 1, id="little left"),
+        pytest.param([(0.2, 0.6, True), (0.2, 0.61, True)], 2, id="little gained"),
+        pytest.param([(0.2, 0.6, True), (0.2, 0.5, True)], 2, id="nothing gained"),
+        pytest.param([(0.2, 0.6, True), (0.2, 0.7, True), (0.2, 0.995, True)], 3, id="enough"),
+    ],
+)
+def test_what_a_round_leaves_is_worth_another_where_much_was_gained(rounds, done, monkeypatch):
+    monkeypatch.setattr(proof_rounds, "DualPoint", Scripted)
+    monkeypatch.setattr(Scripted, "rounds", list(rounds))
+    monkeypatch.setattr(Scripted, "left", Scripted.budget)
+    found = proof_rounds.prove_in_rounds(None, object(), 1.0, ProofEffort(max_work=Scripted.budget))
+    assert len(rounds) - len(Scripted.rounds) == done
+    assert found.value == max(value for _, value, _ in rounds)
+    assert found.info.work == Scripted.budget - Scripted.left
 
 
 @pytest.mark.parametrize("keep_leaves", [False, True])
