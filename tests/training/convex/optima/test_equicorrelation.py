@@ -206,3 +206,16 @@ def test_a_neuron_that_is_about_to_enter_cannot_be_told_apart():
         equicorrelation(ConvexReLUProblem(X, y, entry * (1 + 5e-10), **PLAIN))
     assert len(equicorrelation(ConvexReLUProblem(X, y, entry * (1 + 1e-7), **PLAIN))) == 0
     assert len(equicorrelation(ConvexReLUProblem(X, y, entry * (1 - 1e-7), **PLAIN))) == 1
+
+
+def test_a_program_that_takes_many_working_sets_is_solved_to_rounding(monkeypatch):
+    """Noisy labels and a small alpha: two thirds as many neurons as samples, found over eight rounds or so."""
+    rng = np.random.default_rng(1)
+    X = np.c_[rng.standard_normal((120, 6)), np.ones(120)]
+    y = np.sign(X[:, 0] + 1.5 * rng.standard_normal(120))
+    patterns = np.unique(X @ rng.standard_normal((7, 300)) > 0, axis=1)
+    problem = ConvexReLUProblem(X, y, 1e-3, **PLAIN)
+    monkeypatch.setattr(exact_module, "_on_few_cells", lambda problem, chosen, solution: solution)
+    exact = exact_solution(problem, pattern_set(problem, patterns))
+    assert exact.solution.rounds > 6
+    assert exact.solution.relative_gap <= 1e-9

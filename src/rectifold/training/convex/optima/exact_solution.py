@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 
 _TOL = 1e-11
-_SOLVE_ROUNDS = 6
+_SOLVE_ROUNDS = 20
 _PRICING_ROUNDS = 30
 _EXCESS = 1e-10
 _NEARLY = 0.98

@@ -118,7 +118,10 @@ def solve_on_patterns(
                 on_round(best)
         if best.relative_gap <= tol or should_stop() or accuracy < 1e-11:
             break
+        before = working, accuracy
         working, accuracy = search.next_working_set(working, point, scores, accuracy)
+        if working is before[0] and accuracy == before[1]:  # the same program to the same accuracy
+            break
     return best
 
 
